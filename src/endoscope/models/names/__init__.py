@@ -1,0 +1,1 @@
+"""Names that other libraries give to our things: one mapping file a library."""
