@@ -1,0 +1,30 @@
+"""What is kept on disk and why it can be trusted: cards, evidence, fingerprints, atomic files."""
+
+from endoscope.artifacts.atomic import atomic_file, atomic_folder, check_free
+from endoscope.artifacts.card import Card, DataRef, Evidence, installed_versions
+from endoscope.artifacts.files import load_artifact, read_card, save_artifact
+from endoscope.artifacts.fingerprint import (
+    Fingerprint,
+    Relation,
+    TransferWarning,
+    check_model,
+    fingerprint_of,
+)
+
+__all__ = [
+    "Card",
+    "DataRef",
+    "Evidence",
+    "Fingerprint",
+    "Relation",
+    "TransferWarning",
+    "atomic_file",
+    "atomic_folder",
+    "check_free",
+    "check_model",
+    "fingerprint_of",
+    "installed_versions",
+    "load_artifact",
+    "read_card",
+    "save_artifact",
+]

@@ -1,0 +1,199 @@
+"""Files and folders that appear whole or not at all."""
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from endoscope.artifacts.kinds import kind_of
+from endoscope.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PREFIX, _SUFFIX = ".endoscope-", ".tmp"
+TEMPORARY = f"{_PREFIX}*{_SUFFIX}"  # what a killed process may leave behind
+
+
+@contextmanager
+def atomic_file(path: str | Path, *, size: int | None = None) -> Iterator[Path]:
+    """Write a file so that it appears whole or not at all, replacing an older one.
+
+    Yields the path of a temporary file beside it, to be written to. When the block ends, it is
+    flushed to disk and takes the place of `path`; when the block fails or is interrupted, it is
+    removed. Folders on the way are made.
+
+    Args:
+        path: where the file is to be.
+        size: how many bytes it needs, if known; checked before anything is written.
+
+    Raises:
+        InputError: the disk is full, nothing may be written there, or `path` is no file.
+    """
+    target = Path(path).resolve()
+    with _permitted(target):
+        if target.exists() and not target.is_file():
+            raise InputError(f"{path} exists and is not a file.", "Choose another name.")
+    with _room_for(target, size), _sibling(target) as temporary:
+        with _permitted(target):
+            temporary.touch()
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+        _flush(target.parent)
+
+
+@contextmanager
+def atomic_folder(
+    path: str | Path, *, kind: str | None = None, size: int | None = None
+) -> Iterator[Path]:
+    """Write a folder so that it appears whole or not at all.
+
+    Like `atomic_file`. An older folder is replaced only if it is an artifact of the same kind;
+    files in it that the new one does not have, such as a README, are kept. It steps aside under a
+    temporary name for as long as two renames take.
+
+    Args:
+        path: where the folder is to be.
+        kind: kind of artifact that may be replaced; None: nothing may.
+        size: how many bytes it needs, if known; checked before anything is written.
+
+    Raises:
+        InputError: the disk is full, nothing may be written there, or something else is there.
+    """
+    check_free(path, kind)
+    target = Path(path).resolve()
+    with _room_for(target, size), _sibling(target) as temporary:
+        with _permitted(target):
+            temporary.mkdir()
+        yield temporary
+        for part in (*temporary.rglob("*"), temporary):
+            _flush(part)
+        _take_place(temporary, target)
+        _flush(target.parent)
+
+
+def check_free(path: str | Path, kind: str | None = None) -> None:
+    """Refuse a place where an artifact could not be saved; call it before long work.
+
+    Args:
+        path: the folder where the artifact is to be.
+        kind: kind of artifact that may be replaced there; None: nothing may.
+
+    Raises:
+        InputError: a file or another folder is there.
+    """
+    target = Path(path).resolve()
+    with _permitted(target):
+        if not target.exists():
+            return
+        if not target.is_dir():
+            raise InputError(f"{path} exists and is not a folder.", "Choose another name.")
+        if any(target.iterdir()) and (kind is None or kind_of(target) != kind):
+            raise InputError(
+                f"{path} exists and is not a {kind}." if kind else f"{path} exists already.",
+                "Choose another folder, or remove this one.",
+            )
+
+
+def _free_name(target: Path) -> Path:
+    return target.parent / f"{_PREFIX}{uuid.uuid4().hex}{_SUFFIX}"
+
+
+@contextmanager
+def _sibling(target: Path) -> Iterator[Path]:
+    """Yield a free name beside the target, and remove what is there in the end."""
+    temporary = _free_name(target)
+    with _permitted(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _take_place(new: Path, target: Path) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    old = _free_name(target)
+    try:
+        target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    for part in old.iterdir():
+        if not (target / part.name).exists():
+            part.rename(target / part.name)
+    shutil.rmtree(old)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no such thing for folders
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _permitted(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise InputError(
+            f"{target} cannot be written: {error.strerror}.", "Choose another place."
+        ) from error
+
+
+@contextmanager
+def _room_for(target: Path, size: int | None) -> Iterator[None]:
+    """Turn a full disk into an `InputError`, beforehand if the size is known."""
+    if size is not None and size > _free_bytes(target):
+        raise _full_disk(target, size)
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if not _says_full(error):
+            raise
+        raise _full_disk(target, size) from error
+
+
+def _says_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    # safetensors gives the number in the text only
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return found is not None and int(found[1]) in _FULL
+
+
+def _full_disk(target: Path, size: int | None) -> InputError:
+    needs = "" if size is None else f" needs {_megabytes(size)}"
+    return InputError(
+        f"The disk is full: {target}{needs or ' was not written'}, "
+        f"{_megabytes(_free_bytes(target))} are free. Nothing half-written was left.",
+        "Free some space, or choose another disk.",
+    )
+
+
+def _free_bytes(target: Path) -> int:
+    folder = next(parent for parent in target.parents if parent.is_dir())
+    return shutil.disk_usage(folder).free
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
