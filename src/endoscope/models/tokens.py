@@ -1,0 +1,95 @@
+"""Text to tokens and back to characters."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from endoscope.errors import InputError
+
+
+class Encoded(NamedTuple):
+    """One text as tokens.
+
+    Attributes:
+        ids: token ids, special tokens included.
+        offsets: for each token the characters `[start, end)` it stands for, in Unicode code points
+            of the text. A token that holds part of a character covers that character; a special
+            token that was added (BOS) covers nothing, `(0, 0)`.
+    """
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+class TextTokenizer:
+    """A Hugging Face tokenizer that always knows which characters a token stands for.
+
+    Args:
+        tokenizer: a fast tokenizer; the slow kind does not track characters.
+
+    Raises:
+        InputError: the tokenizer is of the slow kind.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not tokenizer.is_fast:
+            raise InputError(
+                f"{type(tokenizer).__name__} does not track characters.",
+                "Save the model with a fast tokenizer (a tokenizer.json beside its weights).",
+            )
+        self.hf = tokenizer
+
+    def encode(self, text: str, *, special: bool = True) -> Encoded:
+        """Return the tokens of one text; `special` adds what the model expects around it."""
+        return self.encode_batch([text], special=special)[0]
+
+    def encode_batch(self, texts: Sequence[str], *, special: bool = True) -> list[Encoded]:
+        """Return the tokens of each text, in order.
+
+        Raises:
+            InputError: a text holds a lone surrogate, which no encoding can carry.
+        """
+        for index, text in enumerate(texts):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"Text {index} holds a lone surrogate at character {_surrogate(text)}.",
+                    "Replace it (for example by U+FFFD) before it is read.",
+                ) from None
+        if not texts:
+            return []
+        encoded = self.hf(
+            list(texts),
+            add_special_tokens=special,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        return [Encoded(list(ids), [tuple(o) for o in offsets]) for ids, offsets in pairs]
+
+    def prefix(self) -> list[int]:
+        """Return the special tokens that this tokenizer puts before a text (often BOS)."""
+        plain, marked = (
+            self.hf("x", add_special_tokens=special)["input_ids"] for special in (False, True)
+        )
+        return list(marked[: marked.index(plain[0])])
+
+    def chat(self, messages: Sequence[dict[str, str]]) -> str:
+        """Return messages as the text that the model's chat template makes of them.
+
+        Raises:
+            InputError: the model has no chat template, or it refuses the messages.
+        """
+        if not self.hf.chat_template:
+            raise InputError("This model has no chat template.", 'Give "text" and no "messages".')
+        try:
+            return str(self.hf.apply_chat_template(list(messages), tokenize=False))
+        except Exception as error:  # templates raise what they like
+            raise InputError(
+                f"The model's chat template refuses the messages ({type(error).__name__})."
+            ) from error
+
+
+def _surrogate(text: str) -> int:
+    return next(i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff")

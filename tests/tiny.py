@@ -1,0 +1,112 @@
+"""Tiny random models, one an architecture, with a byte-level tokenizer: breadth without downloads."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers import models as token_models
+
+from endoscope.engine import Model
+from endoscope.models import Anatomy, LoadedModel, TextTokenizer
+
+_SIZE = {
+    "vocab_size": 260,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 512,
+}
+_MOE = {"num_local_experts": 4, "num_experts_per_tok": 2}
+_DEEPSEEK = {
+    "num_key_value_heads": 4,
+    "moe_intermediate_size": 24,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 2,
+    "topk_group": 1,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+}
+
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", {}),
+    "gemma3": ("Gemma3TextConfig", {"sliding_window": 8}),
+    "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 3, "n_head": 4}),
+    "gpt_neox": ("GPTNeoXConfig", {}),
+    "gpt_neox_serial": ("GPTNeoXConfig", {"use_parallel_residual": False}),
+    "bert": ("BertConfig", {}),
+    "qwen2": ("Qwen2Config", {}),
+    "qwen3": ("Qwen3Config", {}),
+    "gemma2": ("Gemma2Config", {"sliding_window": 8}),
+    "mistral": ("MistralConfig", {"sliding_window": None}),
+    "mixtral": ("MixtralConfig", _MOE),
+    "olmo2": ("Olmo2Config", {}),
+    "deepseek_v3": ("DeepseekV3Config", _DEEPSEEK),
+}
+
+
+def byte_tokenizer() -> Any:
+    """A byte-level tokenizer whose ids are bytes, with a BOS: splits every multi-byte character."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate([*alphabet, "<bos>", "<eos>", "<pad>"])}
+    raw = Tokenizer(token_models.BPE(vocab=vocabulary, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    raw.decoder = decoders.ByteLevel()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+    )
+    fast.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", vocabulary["<bos>"])]
+    )
+    return fast
+
+
+def tiny_module(name: str, seed: int = 0) -> Any:
+    """A random model of one architecture, in fp32, in evaluation mode."""
+    class_name, settings = CONFIGS[name]
+    config = getattr(transformers, class_name)(**(_SIZE | settings))
+    torch.manual_seed(seed)
+    kind = transformers.AutoModel if name == "bert" else transformers.AutoModelForCausalLM
+    module = kind.from_config(config, dtype=torch.float32).eval()
+    for parameter in module.parameters():  # defaults leave biases at 0 and norms at 1: too kind
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return module.requires_grad_(False)
+
+
+def save_tiny(folder: Path, name: str = "llama", seed: int = 0) -> Path:
+    """Write a tiny model to a folder, as its users would have it."""
+    tiny_module(name, seed).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@cache
+def _loaded(name: str) -> tuple[Any, Any]:
+    return tiny_module(name), byte_tokenizer()
+
+
+def tiny_model(name: str = "llama", folder: Path | None = None) -> Model:
+    """An open tiny model. Give the folder of `save_tiny` where a fingerprint is needed."""
+    module, tokenizer = _loaded(name)
+    return Model(
+        LoadedModel(
+            name=f"tiny-{name}",
+            module=module,
+            tokenizer=TextTokenizer(tokenizer),
+            anatomy=Anatomy(module),
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            folder=folder or Path("nowhere"),
+        )
+    )
