@@ -1,0 +1,149 @@
+"""Where a span ends inside a token.
+
+A probe decides token by token, but tokens do not respect names: `John's`, `さんの` and `田中は` can
+each be one token. The rules here work on characters, after the probe:
+
+* a value goes on to the end of its word (a name in a script with spaces, a number, a user name),
+  so that half a word is never left behind;
+* white space and punctuation at its ends do not belong to it, unless the type of value says so
+  (`(03) 1234-5678`, `Sammy Davis Jr.`);
+* a name loses an English possessive and a Japanese honorific;
+* a Japanese particle is taken off a name where the script changes (`田中|は`, `ジョン|が`) and the
+  change lies *inside* the last token. Where the particle is a token of its own the probe has
+  decided already, and its decision stands: many given names end in a particle (`ことは`, `まさと`).
+"""
+
+from unicodedata import category
+
+import regex
+
+# Words of these scripts stand between spaces and take no particles, so a name ends where they end.
+_SPACED = r"\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{M}"
+_WORD = rf"[{_SPACED}'’]"
+_NUMBER = r"[0-9０-９\-‐‑–−－ー.()+/]"
+_BELONGS = {
+    "NAME": regex.compile(_WORD),
+    "ADDRESS": regex.compile(rf"[{_SPACED}'’0-9０-９\-‐−－]"),
+    "PHONE": regex.compile(_NUMBER),
+    "ID": regex.compile(r"[A-Za-z0-9Ａ-Ｚａ-ｚ０-９\-－]"),
+    "DATE_OF_BIRTH": regex.compile(r"[A-Za-z0-9０-９\-/.－/．年月日]"),
+    "USERNAME": regex.compile(r"[A-Za-z0-9_.\-]"),
+    "SECRET": regex.compile(r"[!#-&*+\-./0-9:=?@A-Z^_a-z|~]"),
+}
+_LONGEST_WORD = 256  # bounds the work on text without a break
+
+_OPENERS, _CLOSERS = "([{（［｛「『【〔〈《“‘", ")]}）］｝」』】〕〉》”’"
+_KEPT_FIRST = {"PHONE": "+＋", "USERNAME": "_", "ADDRESS": "#＃〒"}
+_KEPT_LAST = {"USERNAME": "_", "ADDRESS": "."}
+_ABBREVIATION = regex.compile(r"(?:^|[\s.,])(?:\p{Lu}|Jr|Sr)\.$")
+
+_POSSESSIVE = regex.compile(r"(?<=[\p{L}\p{M}.])['’＇][sS]$|(?<=[sSzZ])['’]$")
+_HONORIFICS = (
+    "さん|さま|ちゃん|くん|様|氏|殿|君|先生|せんせい|先輩|選手|監督|教授|博士|議員|社長|容疑者|被告"
+)
+# Single particles, the pairs that are common after a name, and the copula. か, な, や, ね, よ and
+# doubled particles are left out: they end given names (伊藤かな, 佐藤もも) more often.
+_PARTICLES = (
+    "には|にも|とは|との|では|での|でも|への|からの|からは|までの|から|まで|より|など|だけ|って"
+    "|という|として|による|について|らしい|である|でした|だった|です|だ"
+    "|(?:ら|たち)[はがをにのともへで]?|[はがをにのともへで]"
+)
+_HONORIFIC_TAIL = regex.compile(rf"(?:{_HONORIFICS})(?:{_PARTICLES})*$")
+_PARTICLE_TAIL = regex.compile(rf"(?<=[^\p{{Hiragana}}\s])(?:{_PARTICLES})$")
+_LEADING_PARTICLE = regex.compile(r"[はがをにのともへでや](?=[\p{Han}\p{Katakana}])")
+_LONGEST_TAIL = 16
+
+
+def refine(
+    text: str, start: int, end: int, label: str, first_token_end: int, last_token_start: int
+) -> tuple[int, int]:
+    """Move the ends of a span to where the value begins and ends.
+
+    Args:
+        text: the text.
+        start: first character of the first flagged token.
+        end: end of the last flagged token, exclusive.
+        label: what the probe says it is.
+        first_token_end: end of the first flagged token.
+        last_token_start: start of the last flagged token.
+
+    Returns:
+        The new start and end; equal if nothing of a value is left.
+    """
+    start, end = trim(text, start, end, label)
+    if start == end:
+        return start, end
+    start, end = trim(text, *_complete(text, start, end, label), label)
+    if label == "NAME":
+        if first_token_end > start + 1 and _LEADING_PARTICLE.match(text, start, end):
+            start += 1
+        end = _name_end(text, start, end, last_token_start)
+        start, end = trim(text, start, end, label)
+    return start, end
+
+
+def trim(text: str, start: int, end: int, label: str) -> tuple[int, int]:
+    """Take white space and punctuation off both ends, except what belongs to a `label`."""
+    while start < end and _loose_first(text, start, end, label):
+        start += 1
+    while start < end and _loose_last(text, start, end, label):
+        end -= 1
+    return start, end
+
+
+def _loose_first(text: str, start: int, end: int, label: str) -> bool:
+    char = text[start]
+    if char.isalnum() or char in _KEPT_FIRST.get(label, ""):
+        return False
+    if char in _OPENERS:
+        closer = text.find(_CLOSERS[_OPENERS.index(char)], start, min(end, start + _LONGEST_WORD))
+        return closer < 0 or closer == end - 1
+    return _punctuation(char, label)
+
+
+def _loose_last(text: str, start: int, end: int, label: str) -> bool:
+    char = text[end - 1]
+    if char.isalnum() or char in _KEPT_LAST.get(label, ""):
+        return False
+    if char in _CLOSERS:
+        return _OPENERS[_CLOSERS.index(char)] not in text[max(start, end - _LONGEST_WORD) : end - 1]
+    if label == "NAME" and _ABBREVIATION.search(text, max(start, end - 4), end):
+        return False
+    return _punctuation(char, label)
+
+
+def _punctuation(char: str, label: str) -> bool:
+    """Whether a character that is no letter or digit cannot be an end of a `label`."""
+    if label == "SECRET":  # a password may end in almost anything
+        return char.isspace() or char in "\"'`,;.、。"
+    return category(char)[0] in "PSZC"
+
+
+def _complete(text: str, start: int, end: int, label: str) -> tuple[int, int]:
+    """Extend to the ends of the words that the span begins and ends in."""
+    belongs = _BELONGS.get(label)
+    if belongs is None:
+        return start, end
+    floor, ceiling = max(0, start - _LONGEST_WORD), min(len(text), end + _LONGEST_WORD)
+    if belongs.match(text, start):
+        while start > floor and belongs.match(text, start - 1):
+            start -= 1
+    if belongs.match(text, end - 1):
+        while end < ceiling and belongs.match(text, end):
+            end += 1
+    return start, end
+
+
+def _name_end(text: str, start: int, end: int, last_token_start: int) -> int:
+    """End of a name without possessive, honorific and particle."""
+    floor = max(start, end - _LONGEST_TAIL)
+    if found := _POSSESSIVE.search(text, floor, end):
+        return int(found.start())
+    honorific = _HONORIFIC_TAIL.search(text, floor, end)
+    # One-character names are not left over: 鵜殿 is a name, not 鵜 with a title.
+    if honorific and honorific.start() - start >= 2:
+        return int(honorific.start())
+    particle = _PARTICLE_TAIL.search(text, floor, end)
+    if particle and particle.start() > max(start, last_token_start):
+        return int(particle.start())
+    return end

@@ -1,0 +1,202 @@
+"""The guard: a policy over the scores of a probe."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO, Self, overload
+
+from pydantic import JsonValue
+
+from endoscope.errors import InputError
+from endoscope.guard import boundaries, lines
+from endoscope.guard.graphemes import Graphemes
+from endoscope.guard.policy import Language, Policy
+from endoscope.guard.redact import Redaction, Replacer, redact
+from endoscope.guard.scoring import Scorer, UnscoredError, language, score
+from endoscope.guard.spans import Span, from_scores, resolve
+from endoscope.guard.validators import VALIDATORS, validated
+from endoscope.readouts import TokenScores
+
+Texts = list[str] | tuple[str, ...]  # a string is a sequence of strings, but no list of texts
+
+
+class Guard:
+    """Finds what a policy names in texts, and takes it out.
+
+    It fails closed: what a probe could not score is an `UnscoredError`, never a clean text.
+    Pseudonyms are kept for as long as the guard lives.
+
+    Args:
+        policy: what to look for and what to do with it.
+        scorers: what reads the texts: one for all, or one for each language.
+
+    Raises:
+        InputError: the policy names a label that neither a probe nor a validator knows, or its key
+            cannot be read.
+
+    Example:
+        >>> guard = Guard.load("pii")
+        >>> guard.redact("Call Mary Jones on 020 7946 0958.").redacted
+        'Call [NAME] on [PHONE].'
+    """
+
+    def __init__(self, policy: Policy, scorers: Scorer | Mapping[Language, Scorer]) -> None:
+        self.policy = policy
+        self._scorers: Mapping[Language, Scorer] = (
+            scorers if isinstance(scorers, Mapping) else {"en": scorers, "ja": scorers}
+        )
+        self._replacer = Replacer(policy)
+        self._thresholds = {
+            name: thresholds(policy, scorer) for name, scorer in self._scorers.items()
+        }
+
+    @classmethod
+    def load(
+        cls, policy: str | Path | Policy = "pii", *, model: str | None = None, device: str = "auto"
+    ) -> Self:
+        """Open a policy, the probes it names and the models they read.
+
+        Args:
+            policy: one that comes with Endoscope, a YAML file, or a `Policy`.
+            model: the model whose probe `auto` means; the default reads English and Japanese.
+            device: where it runs; `auto` takes an accelerator where there is one.
+
+        Raises:
+            InputError: there is no such policy, probe or model.
+        """
+        from endoscope.guard.loading import load_scorers
+
+        opened = policy if isinstance(policy, Policy) else Policy.load(policy)
+        return cls(opened, load_scorers(opened, model, device))
+
+    @overload
+    def scan(self, texts: str) -> list[Span]: ...
+    @overload
+    def scan(self, texts: Texts) -> list[list[Span]]: ...
+    def scan(self, texts: str | Texts) -> list[Span] | list[list[Span]]:
+        """Find what the policy names.
+
+        Args:
+            texts: a text, or several, which are scored together.
+
+        Returns:
+            The spans of the text, in order and without overlaps; for several texts a list of them.
+
+        Raises:
+            UnscoredError: a text could not be scored.
+        """
+        if isinstance(texts, str):
+            return self._scan([texts])[0]
+        return self._scan(texts)
+
+    @overload
+    def redact(self, texts: str) -> Redaction: ...
+    @overload
+    def redact(self, texts: Texts) -> list[Redaction]: ...
+    def redact(self, texts: str | Texts) -> Redaction | list[Redaction]:
+        """Find what the policy names and replace it.
+
+        Raises:
+            UnscoredError: a text could not be scored.
+        """
+        if isinstance(texts, str):
+            return redact(texts, self.scan(texts), self._replacer)
+        found = self._scan(texts)
+        return [redact(t, spans, self._replacer) for t, spans in zip(texts, found, strict=True)]
+
+    def redact_each(self, texts: list[str]) -> Iterator[Redaction | UnscoredError]:
+        """Yield for each text its redaction, or why it could not be scored.
+
+        The texts are scored together; only if that fails, each alone.
+        """
+        try:
+            yield from self.redact(texts)
+            return
+        except UnscoredError as error:
+            if len(texts) == 1:
+                yield error
+                return
+        for text in texts:
+            yield from self.redact_each([text])
+
+    def lines(
+        self,
+        source: str | Path | BinaryIO,
+        target: str | Path | BinaryIO,
+        *,
+        keep_text: bool = False,
+    ) -> lines.Summary:
+        """Redact JSONL: `{"id", "text"}` in, `{"id", "redacted", "spans"}` out.
+
+        See `endoscope.guard.lines.redact_lines`.
+        """
+        return lines.redact_lines(self, source, target, keep_text=keep_text)
+
+    @property
+    def identity(self) -> dict[str, JsonValue]:
+        """What its answers depend on, apart from the text."""
+        return {
+            "endoscope": version("endoscope"),
+            "policy": self.policy.model_dump(mode="json"),
+            "key": self._replacer.identity,
+            "probes": {name: scorer.name for name, scorer in self._scorers.items()},
+        }
+
+    def replay(self, text: str, spans: Sequence[Span]) -> None:
+        """Give the values of a text that was redacted before the numbers that they had."""
+        redact(text, spans, self._replacer)
+
+    def _scan(self, texts: Sequence[str]) -> list[list[Span]]:
+        found: list[list[Span]] = [[] for _ in texts]
+        by_language: dict[Language, list[int]] = {}
+        for index, text in enumerate(texts):
+            by_language.setdefault(language(text), []).append(index)
+        for name, indices in by_language.items():
+            scorer = self._scorers.get(name)
+            if scorer is None:
+                raise UnscoredError(f"the policy has no probe for language {name}")
+            scored = score(scorer, [texts[index] for index in indices])
+            for index, scores in zip(indices, scored, strict=True):
+                try:
+                    found[index] = self._spans(texts[index], scores, self._thresholds[name])
+                except Exception as error:
+                    # One text that no rule foresaw must not end the work on all others.
+                    raise UnscoredError(f"the rules failed ({type(error).__name__})") from error
+        return found
+
+    def _spans(self, text: str, scores: TokenScores, limits: Mapping[str, float]) -> list[Span]:
+        """Probe, validators, then whole characters and no overlaps."""
+        spans = from_scores(text, scores, limits)
+        if self.policy.validators:
+            spans += validated(text, spans, self.policy.labels)
+        if not spans:
+            return []
+        graphemes = Graphemes(text)
+        whole = (s._replace(start=a, end=b) for s in spans for a, b in [graphemes.cover(*s[:2])])
+        settled = []
+        for span in resolve(whole, self.policy.redacted):
+            start, end = boundaries.trim(text, span.start, span.end, span.label)
+            if start < end:
+                start, end = graphemes.cover(start, end)
+                settled.append(span._replace(start=start, end=end))
+        return settled
+
+    def __repr__(self) -> str:
+        return f"Guard({self.policy.name!r}: {', '.join(self.policy.labels)})"
+
+
+def thresholds(policy: Policy, scorer: Scorer) -> dict[str, float]:
+    """The threshold of each label of a policy that a scorer knows."""
+    known = set(scorer.labels[1:])
+    checked = {validator.label for validator in VALIDATORS} if policy.validators else set()
+    if unknown := sorted(set(policy.labels) - known - checked):
+        raise InputError(
+            f"Policy {policy.name!r} names labels that its probe does not have: "
+            f"{', '.join(unknown)}.",
+            f"It has: {', '.join(sorted(known))}.",
+        )
+    return {
+        label: scorer.thresholds[label] if rule.threshold == "probe" else rule.threshold
+        for label, rule in policy.labels.items()
+        if label in known
+    }

@@ -1,0 +1,95 @@
+"""The probes that policies name, with the models they read."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from endoscope.engine import Model
+from endoscope.engine import open as open_model
+from endoscope.errors import InputError
+from endoscope.guard.policy import Language, Policy
+from endoscope.guard.scoring import Scorer
+from endoscope.probes import Probe
+from endoscope.readouts import TokenScores
+
+DEFAULT_MODEL = "gemma-3-270m"
+_SHIPPED = files("endoscope.probes") / "shipped"
+
+
+class ProbeScorer:
+    """A probe with its model, as a guard uses it.
+
+    Args:
+        probe: scores tokens.
+        model: what it reads.
+    """
+
+    # Twice 1,000 characters of four bytes each are 8,000 tokens at the very worst: what the
+    # smallest of the embedded models has room for, at two readings.
+    max_characters = 1000
+
+    def __init__(self, probe: Probe, model: Model) -> None:
+        self.probe = probe
+        self.model = model
+        self.name = f"{probe.card.name} {probe.card.tensors_sha256}"
+        self.labels = probe.labels
+        self.thresholds: Mapping[str, float] = probe.thresholds
+
+    def score(self, texts: Sequence[str]) -> list[TokenScores]:
+        """Score every token of each text."""
+        return self.probe.score(self.model, texts)
+
+    def __repr__(self) -> str:
+        return f"ProbeScorer({self.probe!r} on {self.model!r})"
+
+
+def shipped_probe(policy: str, model: str) -> Path:
+    """Return the folder of the probe that comes with Endoscope for a policy and a model.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(str(_SHIPPED)) / f"{policy}-{model}"
+    if not folder.is_dir():
+        known = sorted(path.name for path in Path(str(_SHIPPED)).glob(f"{policy}-*"))
+        raise InputError(
+            f"No {policy} probe for {model} comes with Endoscope.",
+            f"There is: {', '.join(known) or 'none'}. Fit your own with `endoscope probe fit` and "
+            "name its folder in the policy.",
+        )
+    return folder
+
+
+def load_scorers(
+    policy: Policy, model: str | None = None, device: str = "auto"
+) -> dict[Language, Scorer]:
+    """Open the probes that a policy names, each model once.
+
+    Args:
+        policy: the policy.
+        model: the model that `auto` is about, and that other probes read instead of their own.
+        device: where models run.
+
+    Raises:
+        InputError: a probe or its model does not exist or does not fit.
+    """
+    scorers: dict[str, ProbeScorer] = {}
+    models: dict[str, Model] = {}
+    found: dict[Language, Scorer] = {}
+    for language in ("en", "ja"):
+        wanted = policy.probe_for(language)
+        if wanted is None:
+            continue
+        if wanted not in scorers:
+            folder = (
+                shipped_probe("pii", model or DEFAULT_MODEL)
+                if wanted == "auto"
+                else policy.folder / wanted
+            )
+            probe = Probe.load(folder)
+            name = model or probe.card.model_name
+            if name not in models:
+                models[name] = open_model(name, device=device)
+            scorers[wanted] = ProbeScorer(probe, models[name])
+        found[language] = scorers[wanted]
+    return found

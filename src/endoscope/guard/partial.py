@@ -1,0 +1,138 @@
+"""A file that is written line by line, can be interrupted, and is gone on with."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from endoscope.errors import InputError
+
+
+class Writer:
+    """Writes bytes where they are wanted at once, and says in one line when that fails.
+
+    Args:
+        file: where to.
+        name: what to call it in errors.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def write(self, data: bytes) -> None:
+        """Write all of it, and flush.
+
+        Raises:
+            InputError: the disk is full, or the file cannot be written.
+            BrokenPipeError: nobody reads any more.
+        """
+        with _writing(self._name):
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+            self._file.flush()
+
+
+class Partial(Writer):
+    """What is done of a file.
+
+    Attributes:
+        lines: how many whole lines it has from an earlier run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.lines = _drop_torn_line(path)
+        # Without a buffer, so that what could not be written is not tried again on closing.
+        super().__init__(path.open("ab", buffering=0), str(path))
+
+    def earlier(self) -> Iterator[bytes]:
+        """Yield the lines of the earlier run."""
+        with self._path.open("rb") as file:
+            for _, line in zip(range(self.lines), file, strict=False):
+                yield line
+
+    def close(self, *, sync: bool = False) -> None:
+        """Close, and before that wait until the disk has it if it is to be kept for good."""
+        with _writing(self._name):
+            if sync:
+                os.fsync(self._file.fileno())
+            self._file.close()
+
+
+@contextmanager
+def resumable(
+    target: Path, made_from: Mapping[str, Any], *, again: bool = True
+) -> Iterator[Partial]:
+    """Write a file as `NAME.partial` and give it its name when the block ends.
+
+    If the block fails or is killed, `NAME.partial` stays, with `NAME.partial.json` beside it, which
+    says what it was being made from. When that is still the same, the next run goes on from there.
+
+    Args:
+        target: the file.
+        made_from: everything that its content depends on, as JSON.
+        again: whether the same work can be begun again; if not, nothing is kept of a failed run.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path = target.with_name(target.name + ".partial")
+    note = target.with_name(target.name + ".partial.json")
+    with _writing(str(path)):
+        if not again or _read(note) != made_from:
+            note.unlink(missing_ok=True)
+            path.write_bytes(b"")
+            note.write_text(json.dumps(made_from), encoding="utf-8")
+        partial = Partial(path)
+    try:
+        yield partial
+    except BaseException:
+        partial.close()
+        if not again:
+            path.unlink()
+            note.unlink()
+        raise
+    partial.close(sync=True)
+    with _writing(str(target)):
+        path.replace(target)
+        note.unlink()
+
+
+def _read(note: Path) -> Any:
+    try:
+        return json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _drop_torn_line(path: Path) -> int:
+    """Cut off a line that was not finished; return how many whole ones there are."""
+    path.touch()
+    lines, whole = 0, 0
+    with path.open("r+b") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                lines += 1
+                whole += len(line)
+        file.truncate(whole)
+    return lines
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"The disk is full: {name} could not be written to its end.",
+                "Free some space and run the same command again: it goes on where it stopped.",
+            ) from error
+        raise InputError(f"{name} cannot be written: {error.strerror}.") from error

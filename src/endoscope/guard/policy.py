@@ -1,0 +1,198 @@
+"""Policies: what to look for in a text and what to do with it."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from endoscope.errors import InputError
+
+Action = Literal["flag", "redact"]
+Replacement = Literal["tag", "pseudonym", "hash"]
+Language = Literal["en", "ja"]
+
+_SHIPPED = files("endoscope.guard") / "policies"
+_SHORTEST_KEY = 16  # bytes: 128 bits, half the block that HMAC-SHA256 would use
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Rule(_Strict):
+    """What to do with one label.
+
+    Args:
+        threshold: the least probability of a token, or `"probe"` for the probe's own threshold.
+        action: `redact` replaces the value, `flag` only reports it.
+        replacement: as the policy's, for this label.
+    """
+
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["probe"] = "probe"
+    action: Action = "redact"
+    replacement: Replacement | None = None
+
+
+class KeySource(_Strict):
+    """Where the key of keyed hashes comes from: an environment variable or a file."""
+
+    env: str | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give either env or file")
+        return self
+
+    def read(self, folder: Path) -> bytes:
+        """Return the key.
+
+        Args:
+            folder: what a relative path of the file starts from.
+
+        Raises:
+            InputError: there is no key, or it is too short.
+        """
+        if self.env is not None:
+            where = f"the environment variable {self.env}"
+            key = os.environb.get(os.fsencode(self.env), b"")
+        else:
+            path = folder / str(self.file)
+            where = f"{path}"
+            try:
+                key = path.read_bytes().strip()
+            except OSError as error:
+                raise InputError(
+                    f"The key file {path} cannot be read: {error.strerror}."
+                ) from error
+        if len(key) < _SHORTEST_KEY:
+            raise InputError(
+                f"The key for hashes in {where} is missing or shorter than {_SHORTEST_KEY} bytes.",
+                "Make one with `openssl rand -hex 32`.",
+            )
+        return key
+
+
+class Policy(_Strict):
+    """What to look for, how sure to be, and what to do with it.
+
+    Args:
+        name: for people.
+        labels: a rule for each label; others are left alone.
+        probe: which probe reads: `"auto"`, a folder, or one of these for each language.
+        validators: whether rules find and complete what can be checked by form.
+        replacement: what stands in place of a redacted value, where a label says nothing else.
+        key: where the key for `hash` is.
+        folder: what relative paths start from.
+
+    Example:
+        >>> Policy.load("pii").labels["NAME"].action
+        'redact'
+    """
+
+    name: str
+    labels: dict[str, Rule] = Field(min_length=1)
+    probe: str | dict[Language, str] = "auto"
+    validators: bool = True
+    replacement: Replacement = "tag"
+    key: KeySource | None = None
+    folder: Path = Field(default=Path(), exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _key_for_hash(self) -> Self:
+        if self.key is None and any(self.replaced(label) == "hash" for label in self.labels):
+            raise ValueError(
+                "replacement hash needs a key, such as key: {env: ENDOSCOPE_GUARD_KEY}"
+            )
+        return self
+
+    def replaced(self, label: str) -> Replacement:
+        """Return how values of a label are replaced."""
+        return self.labels[label].replacement or self.replacement
+
+    @property
+    def redacted(self) -> frozenset[str]:
+        """The labels whose values are replaced."""
+        return frozenset(n for n, rule in self.labels.items() if rule.action == "redact")
+
+    def probe_for(self, language: Language) -> str | None:
+        """Return which probe reads texts of a language; None: the policy has none."""
+        return self.probe if isinstance(self.probe, str) else self.probe.get(language)
+
+    @classmethod
+    def load(cls, name: str | Path) -> Self:
+        """Read a policy.
+
+        Args:
+            name: one that comes with Endoscope (`"pii"`), or the path of a YAML file.
+
+        Raises:
+            InputError: there is no such policy, or it is not valid; says which key and why.
+        """
+        source, folder = _source(name)
+        try:
+            content = yaml.safe_load(source)
+        except (yaml.YAMLError, RecursionError) as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f", line {mark.line + 1}" if mark else ""
+            raise InputError(f"{name}{where} is not valid YAML.") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{name} is not a policy: it has no keys.", _EXAMPLE)
+        if "folder" in content:
+            raise InputError(f"{name}: folder is not a key of policies.", _EXAMPLE)
+        try:
+            return cls.model_validate({"name": Path(name).stem, **content, "folder": folder})
+        except ValidationError as error:
+            raise InputError(f"{name}: {_explain(error)}", _EXAMPLE) from error
+
+
+_EXAMPLE = "`endoscope guard --help` shows where the commented policy pii.yaml is."
+
+
+def shipped_policies() -> dict[str, Path]:
+    """Return the policies that come with Endoscope: name to file."""
+    return {
+        Path(entry.name).stem: Path(str(entry))
+        for entry in _SHIPPED.iterdir()
+        if entry.name.endswith(".yaml")
+    }
+
+
+def _source(name: str | Path) -> tuple[str, Path]:
+    """Content of a policy, and the folder that its relative paths start from."""
+    path = shipped_policies().get(str(name), Path(name))
+    try:
+        return path.read_text(encoding="utf-8"), path.parent
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text.") from error
+    except OSError as error:
+        known = ", ".join(sorted(shipped_policies()))
+        raise InputError(
+            f"There is no policy {name}: {error.strerror}.",
+            f"Give the path of a YAML file, or one of: {known}.",
+        ) from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one line which key is wrong and why."""
+    problems = error.errors(include_url=False, include_input=False)
+    # Of the alternatives of a union the one that got furthest is meant.
+    problem: Any = max(problems, key=lambda p: len(p["loc"]))
+    same = [p for p in problems if p["loc"][:2] == problem["loc"][:2]]
+    where = ".".join(str(part) for part in problem["loc"] if _is_key(part)) or "the policy"
+    if problem["type"] == "extra_forbidden":
+        return f"{where} is not a key of policies."
+    why = " or ".join(dict.fromkeys(p["msg"].removeprefix("Value error, ") for p in same))
+    return f"{where}: {why[0].lower()}{why[1:]}."
+
+
+def _is_key(part: int | str) -> bool:
+    """Whether part of an error's place is a key, not pydantic's name for a type of a union."""
+    return isinstance(part, int) or not (part in _TYPES or any(c in part for c in "[("))
+
+
+_TYPES = frozenset({"float", "str", "dict", "constrained-float", "literal"})

@@ -1,0 +1,128 @@
+"""What reads a text, and the check that it has read all of it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from unicodedata import category
+
+import numpy as np
+import regex
+import torch
+
+from endoscope.errors import InputError
+from endoscope.guard.policy import Language
+from endoscope.guard.windows import cut, join
+from endoscope.readouts import TokenScores
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_JAPANESE = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Han}]")
+
+
+class UnscoredError(InputError):
+    """A text could not be scored, so nobody knows what is in it. It must not pass as clean."""
+
+
+class Scorer(Protocol):
+    """A probe and the model that it reads.
+
+    Attributes:
+        name: tells this probe from others, and from others of its name.
+        labels: its classes; the first means "nothing here".
+        thresholds: its own threshold for each label.
+        max_characters: the most characters that it reads at once.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def labels(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def thresholds(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
+    def max_characters(self) -> int: ...  # noqa: D102
+
+    def score(self, texts: Sequence[str]) -> list[TokenScores]:
+        """Score every token of each text."""
+        ...
+
+
+def language(text: str) -> Language:
+    """Return `"ja"` for a text with a kana or a kanji in it, `"en"` for any other.
+
+    It only chooses between the probes of a policy that has one for each; the probe that comes with
+    Endoscope reads both.
+    """
+    return "ja" if _JAPANESE.search(text) else "en"
+
+
+def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
+    """Score texts of any length, in windows where they are long, and check the result.
+
+    Args:
+        scorer: what reads them.
+        texts: texts. A lone surrogate, which no tokenizer takes, is read as U+FFFD.
+
+    Raises:
+        UnscoredError: the scorer failed, or its scores do not cover a text.
+    """
+    size = scorer.max_characters
+    readable = [_readable(text) for text in texts]
+    windows = [cut(text, size, size // 4) for text in readable]
+    parts = [
+        text[w.start : w.end] for text, own in zip(readable, windows, strict=True) for w in own
+    ]
+    try:
+        scores = scorer.score(parts) if parts else []
+    except InputError as error:
+        raise UnscoredError(f"the probe failed: {error}") from error
+    except Exception as error:
+        # Whatever went wrong, its message may quote the text: only its kind is passed on.
+        raise UnscoredError(f"the probe failed ({type(error).__name__})") from None
+    if len(scores) != len(parts):
+        raise UnscoredError(f"the probe scored {len(scores)} of {len(parts)} texts")
+    for part, found in zip(parts, scores, strict=True):
+        check(part, found, scorer.labels)
+    following = iter(scores)
+    return [
+        join(own, [next(following) for _ in own]) if own else _nothing(scorer.labels)
+        for own in windows
+    ]
+
+
+def check(text: str, scores: TokenScores, labels: Sequence[str]) -> None:
+    """Refuse scores that do not say something about all of a text.
+
+    Every character other than white space and control characters must be in a token, and every
+    probability must be one.
+
+    Raises:
+        UnscoredError: that is not so.
+    """
+    offsets, probabilities = (
+        scores.offsets.cpu().numpy(),
+        scores.probabilities.cpu().float().numpy(),
+    )
+    if tuple(scores.labels) != tuple(labels):
+        raise UnscoredError("the probe's labels are not those of its scores")
+    if offsets.shape != (len(offsets), 2) or probabilities.shape != (len(offsets), len(labels)):
+        raise UnscoredError("the probe did not score every token")
+    # NaN compares false, so it fails here as well.
+    if not ((probabilities >= 0) & (probabilities <= 1 + 1e-3)).all():
+        raise UnscoredError("the probe gave scores that are no probabilities")
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    if not ((starts >= 0) & (starts <= ends) & (ends <= len(text))).all():
+        raise UnscoredError("the probe's tokens lie outside the text")
+    steps = np.zeros(len(text) + 1, dtype=np.int64)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, ends, -1)
+    for position in np.flatnonzero(np.cumsum(steps[:-1]) == 0):
+        if not (text[position].isspace() or category(text[position]) == "Cc"):
+            raise UnscoredError(f"the probe did not read character {position} of a text")
+
+
+def _nothing(labels: tuple[str, ...]) -> TokenScores:
+    return TokenScores(torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, len(labels)), labels)
+
+
+def _readable(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text)

@@ -1,0 +1,197 @@
+"""From the scores of tokens to spans of characters."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from endoscope.guard import boundaries
+from endoscope.readouts import TokenScores
+
+
+class Span(NamedTuple):
+    """A piece of a text that is something.
+
+    Attributes:
+        start: first character, in code points.
+        end: end, exclusive.
+        label: what it is.
+        score: how sure, 0 to 1: the mean of its tokens' calibrated probabilities, which is the
+            expected share of them that are truly of this label; 1 if a validator found it.
+    """
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+# What may stand unflagged between two flagged tokens of one value.
+_GAP = r"[  \t\u00a0\u3000]?"
+_JOINED_BY = {
+    "NAME": regex.compile(r"[  \u00a0\u3000]?|[・･=＝\-‐’'.]|\. |, (?=[JS]r)"),
+    "ADDRESS": regex.compile(r"[\s,、.#\-‐−－ー]{0,3}"),
+    "PHONE": regex.compile(r"[\s\-‐–−－ー.()/]{0,2}"),
+    "ID": regex.compile(r"[ \-‐–−－]?"),
+    "DATE_OF_BIRTH": regex.compile(r"[ \-/.,年月]?|, "),
+    "EMAIL": regex.compile(r"[@.＠．_\-+]?"),
+    "IP": regex.compile(r"[.:]{0,2}"),
+    "SECRET": regex.compile(r""),
+    "USERNAME": regex.compile(r"[._\-]?"),
+}
+_JOINED = regex.compile(_GAP)
+_LONGEST_GAP = 3
+
+# What ends a value even where the probe flags it. A middle dot joins the parts of a foreign name
+# (katakana or Latin on one side: ジョン・スミス, 藤子・F・不二雄) and separates Japanese ones.
+_SPLIT = regex.compile(r"[\r\n]+")
+_SPLIT_BY = {
+    "NAME": regex.compile(
+        r"[\r\n\t、。，；;：!?！？|/]+|(?<=[\p{Han}\p{Hiragana}])[・･](?=[\p{Han}\p{Hiragana}])"
+    ),
+    "ADDRESS": regex.compile(r"(?:\r?\n){2,}"),
+    "SECRET": None,
+}
+
+
+@dataclass
+class _Run:
+    """Flagged tokens that follow one another."""
+
+    label: str
+    tokens: list[tuple[int, int, float]]
+    end: int
+
+
+def from_scores(text: str, scores: TokenScores, thresholds: Mapping[str, float]) -> list[Span]:
+    """Turn token scores into spans of characters.
+
+    A token counts as the most probable of the labels whose threshold it reaches. Neighbours with
+    one label are one value, also across a space or a joiner. `boundaries` then finds the ends.
+
+    Args:
+        text: the text that was scored.
+        scores: its tokens and their probabilities.
+        thresholds: the least probability for each label; other labels are ignored.
+
+    Returns:
+        Spans in order. They can overlap only where tokens do; `resolve` settles that.
+    """
+    spans = (span for run in _runs(text, scores, thresholds) for span in _spans(text, run))
+    return sorted(spans)
+
+
+def _runs(text: str, scores: TokenScores, thresholds: Mapping[str, float]) -> Iterator[_Run]:
+    run: _Run | None = None
+    for start, end, label, probability in _flagged(scores, thresholds):
+        if run and run.label == label and _joined(text, run, start):
+            run.tokens.append((start, end, probability))
+            run.end = max(run.end, end)
+            continue
+        if run:
+            yield run
+        run = _Run(label, [(start, end, probability)], end)
+    if run:
+        yield run
+
+
+def _flagged(
+    scores: TokenScores, thresholds: Mapping[str, float]
+) -> Iterator[tuple[int, int, str, float]]:
+    """Tokens that reach a threshold: start, end, label, probability."""
+    columns = [i for i, label in enumerate(scores.labels) if label in thresholds]
+    if not columns or not len(scores.offsets):
+        return
+    labels = [scores.labels[i] for i in columns]
+    probabilities = scores.probabilities[:, columns].double().cpu().numpy()
+    enough = np.asarray([thresholds[label] for label in labels])
+    reached = np.where(probabilities >= enough, probabilities, -1.0)
+    best = reached.argmax(axis=1)
+    offsets = scores.offsets.cpu().numpy()
+    for row in np.flatnonzero(reached.max(axis=1) >= 0):
+        start, end = offsets[row].tolist()
+        if start < end:
+            column = best[row]
+            yield start, end, labels[column], float(probabilities[row, column])
+
+
+def _joined(text: str, run: _Run, start: int) -> bool:
+    gap = start - run.end
+    if gap <= 0:
+        return True
+    joiner = _JOINED_BY.get(run.label, _JOINED)
+    return gap <= _LONGEST_GAP and joiner.fullmatch(text, run.end, start) is not None
+
+
+def _spans(text: str, run: _Run) -> Iterator[Span]:
+    """One span for each piece of a run, with its ends moved to where the value's are."""
+    start = min(token[0] for token in run.tokens)
+    for low, high in _pieces(text, start, run.end, run.label):
+        first = bisect_right(run.tokens, low, key=lambda token: token[1])
+        tokens = run.tokens[first : bisect_left(run.tokens, high, key=lambda token: token[0])]
+        if not tokens:
+            continue
+        first_end, last_start = min(tokens[0][1], high), max(tokens[-1][0], low)
+        left, right = boundaries.refine(text, low, high, run.label, first_end, last_start)
+        if left < right:
+            score = sum(token[2] for token in tokens) / len(tokens)
+            yield Span(left, right, run.label, score)
+
+
+def _pieces(text: str, start: int, end: int, label: str) -> Iterator[tuple[int, int]]:
+    splitter = _SPLIT_BY.get(label, _SPLIT)
+    for found in splitter.finditer(text, start, end) if splitter else ():
+        yield start, found.start()
+        start = found.end()
+    yield start, end
+
+
+def resolve(spans: Iterable[Span], first: Container[str] = ()) -> list[Span]:
+    """Return spans that do not overlap and cover every character that the given ones cover.
+
+    Overlapping spans of one label become one. Between labels the longer one wins, then the higher
+    score, then the earlier, then the label's name; what is left of the loser stays as spans of its
+    own, so that settling an overlap never uncovers anything.
+
+    Args:
+        spans: in any order.
+        first: labels that win over all others: those whose spans are taken out of the text.
+    """
+    order = sorted(
+        _united(spans),
+        key=lambda s: (s.label not in first, s.start - s.end, -s.score, s.start, s.label),
+    )
+    taken: list[Span] = []
+    for span in order:
+        for piece in list(_uncovered(span, taken)):
+            insort(taken, piece)
+    return taken
+
+
+def _united(spans: Iterable[Span]) -> list[Span]:
+    """Overlapping spans of one label as one, with the highest of their scores."""
+    united: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.label, s.start, s.end)):
+        last = united[-1] if united else None
+        if last and last.label == span.label and span.start < last.end:
+            end, score = max(last.end, span.end), max(last.score, span.score)
+            united[-1] = Span(last.start, end, span.label, score)
+        else:
+            united.append(span)
+    return united
+
+
+def _uncovered(span: Span, taken: list[Span]) -> Iterator[Span]:
+    """The pieces of a span that lie outside the taken ones (sorted, without overlaps)."""
+    start = span.start
+    index = bisect_right(taken, start, key=lambda s: s.end)
+    while index < len(taken) and (other := taken[index]).start < span.end:
+        index += 1
+        if start < other.start:
+            yield span._replace(start=start, end=other.start)
+        start = max(start, other.end)
+    if start < span.end:
+        yield span._replace(start=start)

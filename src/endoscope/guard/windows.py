@@ -1,0 +1,98 @@
+"""Long texts, cut into windows that overlap and joined again so that no seam shows."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import regex
+import torch
+
+from endoscope.readouts import TokenScores
+
+_BREAK = regex.compile(r"(?r)[\s。、]")
+_CLUSTER = regex.compile(r"\X")
+
+
+class Window(NamedTuple):
+    """A part of a text, in code points, end exclusive."""
+
+    start: int
+    end: int
+
+
+def cut(text: str, size: int, overlap: int) -> list[Window]:
+    """Cut a text into windows that overlap.
+
+    A window begins between words if a break is near, else between grapheme clusters.
+
+    Args:
+        text: the text.
+        size: most characters in a window.
+        overlap: least characters that neighbours share; at most a third of `size`.
+
+    Returns:
+        Windows in order, that together cover the text; none for an empty text.
+    """
+    if not 0 <= overlap <= size / 3:
+        raise ValueError(f"overlap {overlap} must be at most a third of size {size}")
+    reach = overlap // 4  # so that a window overlaps only its neighbours
+    windows: list[Window] = []
+    start = 0
+    while start < len(text):
+        end = min(start + size, len(text))
+        windows.append(Window(start, end))
+        if end == len(text):
+            break
+        start = _safe(text, end - overlap, reach)
+    return windows
+
+
+def _safe(text: str, position: int, reach: int) -> int:
+    """The nearest good place for a window to begin, at or before `position`."""
+    floor = position - reach
+    if found := _BREAK.search(text, floor, position):
+        return int(found.end())
+    boundaries = [match.start() for match in _CLUSTER.finditer(text, floor, position + 1)]
+    return boundaries[-1] if boundaries else position
+
+
+def join(windows: Sequence[Window], scores: Sequence[TokenScores]) -> TokenScores:
+    """Join the scores of the windows of one text.
+
+    Each token is taken from the window in which it has the most context on both sides: the seam of
+    two neighbours is the middle of what they share. Tokens may lie differently in the two, so the
+    seam moves to the nearest place where both have the end of a token. If there is none, the tokens
+    of both at the seam are kept: they overlap, but no character is left out.
+
+    Args:
+        windows: as `cut` gives them.
+        scores: of each window, offsets relative to the window.
+
+    Returns:
+        Scores with offsets in the text.
+    """
+    offsets = [s.offsets.cpu() + w.start for w, s in zip(windows, scores, strict=True)]
+    seams = [
+        _seam(offsets[i], offsets[i + 1], (windows[i].end + windows[i + 1].start) // 2)
+        for i in range(len(windows) - 1)
+    ]
+    kept_offsets, kept = [], []
+    for places, score, (low, high) in zip(
+        offsets, scores, _pairs(windows[0].start, seams, windows[-1].end), strict=True
+    ):
+        rows = (places[:, 1] > low) & (places[:, 0] < high)
+        kept_offsets.append(places[rows])
+        kept.append(score.probabilities.cpu()[rows])
+    return TokenScores(torch.cat(kept_offsets), torch.cat(kept), scores[0].labels)
+
+
+def _pairs(first: int, seams: Sequence[int], last: int) -> Iterator[tuple[int, int]]:
+    """From one seam to the next."""
+    ends = [first, *seams, last]
+    yield from pairwise(ends)
+
+
+def _seam(left: torch.Tensor, right: torch.Tensor, middle: int) -> int:
+    """The place nearest to `middle` where a token begins in both windows."""
+    common = set(left[:, 0].tolist()) & set(right[:, 0].tolist())
+    return min(common, key=lambda place: (abs(place - middle), place), default=middle)
