@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from endoscope.activations import Activations, ActivationStore
+from endoscope.artifacts import Fingerprint
 from endoscope.engine.base import Engine
 from endoscope.engine.batching import Row
 from endoscope.errors import InputError
@@ -108,24 +110,70 @@ def capture(
     engine: Engine,
     documents: Sequence[Document],
     sites: Sequence[Site],
+    fingerprint: Fingerprint,
     *,
     batch_tokens: int,
     progress: bool,
-) -> dict[Site, Tensor]:
-    """Return the values of all tokens of all documents, in order: `[tokens, d_model]` a site."""
+) -> Activations:
+    """Read all tokens of all documents into memory, in the order of the documents."""
     starts = [0]
     for document in documents:
         starts.append(starts[-1] + document.row.kept)
-    out: dict[Site, Tensor] = {}
-    for batch, values in read(
+    # Made whole at the start and filled in place: joining parts at the end would need twice the
+    # memory.
+    values: dict[Site, Tensor] = {}
+    for batch, read_values in read(
         engine, documents, sites, batch_tokens=batch_tokens, progress=progress
     ):
-        for site, value in values.items():
-            if site not in out:
-                out[site] = torch.empty((starts[-1], value.shape[1]), dtype=value.dtype)
-            parts = value.split([documents[number].row.kept for number in batch])
+        for site, value in read_values.items():
+            if site not in values:
+                values[site] = torch.empty((starts[-1], value.shape[1]), dtype=value.dtype)
+            parts = torch.split(value, [documents[number].row.kept for number in batch])
             for number, part in zip(batch, parts, strict=True):
-                out[site][starts[number] : starts[number + 1]] = part
-    for site in sites:  # no token at all: every document was empty
-        out.setdefault(site, torch.empty((0, engine.anatomy.d_model)))
-    return {site: out[site] for site in sites}
+                values[site][starts[number] : starts[number + 1]] = part
+    if not values:  # every document is empty
+        values = {site: torch.empty((0, engine.anatomy.d_model)) for site in sites}
+    return _activations(documents, {site: values[site] for site in sites}, fingerprint)
+
+
+def capture_to(
+    store: ActivationStore,
+    engine: Engine,
+    documents: Sequence[Document],
+    *,
+    batch_tokens: int,
+    progress: bool,
+) -> None:
+    """Read documents into a store, leaving out those that it holds already."""
+    texts = [document.text for document in documents]
+    ids = [document.id for document in documents]
+    missing = [documents[position] for position in store.missing(ids, texts)]
+    empty = [document for document in missing if not document.row.ids]
+    if empty:  # nothing to run, but they belong to the store
+        values = {site: torch.empty((0, store.d_model)) for site in store.sites}
+        store.append(_activations(empty, values, store.fingerprint), [""] * len(empty))
+    for batch, values in read(
+        engine, missing, store.sites, batch_tokens=batch_tokens, progress=progress
+    ):
+        members = [missing[number] for number in batch]
+        store.append(
+            _activations(members, values, store.fingerprint), [one.text for one in members]
+        )
+    store.finish(order=ids)
+
+
+def _activations(
+    documents: Sequence[Document], values: dict[Site, Tensor], fingerprint: Fingerprint
+) -> Activations:
+    kept = torch.tensor([document.row.kept for document in documents], dtype=torch.long)
+    offsets = [pair for document in documents for pair in document.offsets]
+    return Activations(
+        values=values,
+        token_ids=torch.tensor(
+            [token for document in documents for token in document.token_ids], dtype=torch.long
+        ),
+        offsets=torch.tensor(offsets, dtype=torch.long).reshape(-1, 2),
+        documents=torch.arange(len(documents)).repeat_interleave(kept),
+        document_ids=[document.id for document in documents],
+        fingerprint=fingerprint,
+    )

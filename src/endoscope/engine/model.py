@@ -9,7 +9,7 @@ import torch
 from endoscope.activations import Activations, ActivationStore
 from endoscope.artifacts import Fingerprint, fingerprint_of
 from endoscope.engine.base import Capabilities, Engine
-from endoscope.engine.capture import Text, capture, prepare
+from endoscope.engine.capture import Text, capture, capture_to, prepare
 from endoscope.engine.transformers import TransformersEngine
 from endoscope.models import LoadedModel, Site, TextTokenizer, load, parse_sites
 
@@ -125,12 +125,14 @@ class Model:
             >>> acts = model.capture(["The cat sat.", "Two"], "resid_post.12")
             >>> acts["resid_post.12"].shape
         """
-        wanted = parse_sites(sites)
-        documents = prepare(texts, self.tokenizer, ids, readings)
-        values = capture(
-            self.engine, documents, wanted, batch_tokens=batch_tokens, progress=progress
+        return capture(
+            self.engine,
+            prepare(texts, self.tokenizer, ids, readings),
+            parse_sites(sites),
+            self.fingerprint,
+            batch_tokens=batch_tokens,
+            progress=progress,
         )
-        return activations(documents, values, self.fingerprint)
 
     def capture_to(
         self,
@@ -143,14 +145,27 @@ class Model:
         batch_tokens: int = 4096,
         progress: bool = False,
     ) -> ActivationStore:
-        """Read activations as `capture` does, into a store on disk.
+        """Read activations as `capture` does, into a store on disk (bfloat16).
 
-        A store that was begun before, by the same model on the same texts, is gone on with.
+        Work that was cut off is gone on with: call it again with the same arguments.
+
+        Args:
+            folder: a new folder, or one that an earlier call began.
+            texts: as for `capture`; so are the other arguments.
 
         Raises:
-            InputError: as `capture`; or the store belongs to another model or other texts.
+            InputError: as `capture`; or the folder belongs to another model, other sites or other
+                texts; or the disk is full (what was read before is kept).
         """
-        raise NotImplementedError
+        wanted = parse_sites(sites)
+        for site in wanted:
+            self.loaded.anatomy.check(site)
+        documents = prepare(texts, self.tokenizer, ids, readings)
+        with ActivationStore.create(
+            folder, self.fingerprint, wanted, self.d_model, readings=readings, resume=True
+        ) as store:
+            capture_to(store, self.engine, documents, batch_tokens=batch_tokens, progress=progress)
+        return store
 
     def __repr__(self) -> str:
         return (

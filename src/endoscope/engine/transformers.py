@@ -1,7 +1,7 @@
 """The engine on Hugging Face transformers: hooks that read, and stop the model when all is read."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -62,10 +62,8 @@ class TransformersEngine:
         with ExitStack() as hooks:
             for site in sites:
                 hooks.enter_context(_reading(self.anatomy, site, values, len(sites)))
-            try:
-                self.anatomy.base(input_ids=ids, attention_mask=mask, **self._without_cache())
-            except _AllRead:
-                pass
+            hooks.enter_context(suppress(_AllRead))
+            self.anatomy.base(input_ids=ids, attention_mask=mask, **self._without_cache())
         return values
 
     def _without_cache(self) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 from endoscope.models.anatomy import ARCHITECTURES, Anatomy
 from endoscope.models.embedded import EMBEDDED
-from endoscope.models.load import LoadedModel, load
+from endoscope.models.loading import LoadedModel, load
 from endoscope.models.sites import KINDS, Site, SiteKind, parse_sites
 from endoscope.models.tokens import Encoded, TextTokenizer
 

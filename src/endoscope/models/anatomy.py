@@ -141,7 +141,7 @@ class Anatomy:
         self.causal = row.causal
         self.base: nn.Module = getattr(module, module.base_model_prefix, module)  # type: ignore[call-overload]
         self.blocks = self.base.get_submodule(row.blocks)
-        self.n_layers: int = len(self.blocks)  # type: ignore[arg-type]
+        self.n_layers: int = len(self.blocks)
         self.d_model: int = config.hidden_size
         self.max_tokens: int | None = getattr(config, "max_position_embeddings", None)
         self.kinds: tuple[SiteKind, ...] = tuple(

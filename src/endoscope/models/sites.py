@@ -47,7 +47,7 @@ class Site:
                 f"{text!r} is not a site.",
                 f"Write kind.layer, such as resid_post.12; kinds: {', '.join(KINDS)}.",
             )
-        return cls(layer=int(match["layer"]), kind=match["kind"])  # type: ignore[arg-type]
+        return cls(layer=int(match["layer"]), kind=match["kind"])
 
     def __str__(self) -> str:
         return f"{self.kind}.{self.layer}"

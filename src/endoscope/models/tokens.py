@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from endoscope.errors import InputError
+from endoscope.models.byte_level import ByteLevelRepair
 
 
 class Encoded(NamedTuple):
@@ -13,7 +14,8 @@ class Encoded(NamedTuple):
         ids: token ids, special tokens included.
         offsets: for each token the characters `[start, end)` it stands for, in Unicode code points
             of the text. A token that holds part of a character covers that character; a special
-            token that was added (BOS) covers nothing, `(0, 0)`.
+            token that was added (BOS) covers nothing, `(0, 0)`. A character that the vocabulary
+            cannot say at all (a few control characters, in some) is covered by no token.
     """
 
     ids: list[int]
@@ -37,6 +39,7 @@ class TextTokenizer:
                 "Save the model with a fast tokenizer (a tokenizer.json beside its weights).",
             )
         self.hf = tokenizer
+        self._repair = ByteLevelRepair(tokenizer) if ByteLevelRepair.applies(tokenizer) else None
 
     def encode(self, text: str, *, special: bool = True) -> Encoded:
         """Return the tokens of one text; `special` adds what the model expects around it."""
@@ -65,8 +68,14 @@ class TextTokenizer:
             return_attention_mask=False,
             verbose=False,
         )
-        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        return [Encoded(list(ids), [tuple(o) for o in offsets]) for ids, offsets in pairs]
+        out = []
+        for text, ids, offsets in zip(
+            texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
+        ):
+            if self._repair and self._repair.needed(text):
+                offsets = self._repair.offsets(text, ids, offsets)
+            out.append(Encoded(list(ids), [tuple(pair) for pair in offsets]))
+        return out
 
     def prefix(self) -> list[int]:
         """Return the special tokens that this tokenizer puts before a text (often BOS)."""

@@ -4,16 +4,18 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from endoscope.errors import InputError
 from endoscope.models.anatomy import ARCHITECTURES, Anatomy
 from endoscope.models.conversion import converted, file_key, quiet
 from endoscope.models.embedded import EMBEDDED, EmbeddedModel
 from endoscope.models.tokens import TextTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,7 +32,7 @@ class LoadedModel:
     """
 
     name: str
-    module: nn.Module
+    module: "PreTrainedModel"
     tokenizer: TextTokenizer
     anatomy: Anatomy
     device: torch.device
