@@ -1,0 +1,104 @@
+"""A grammar whose productions are text with slots, and how a document is derived from it.
+
+Rules stand in `rules/*.txt`: `symbol =`, then alternatives, one a line or parted by ` | `; an
+alternative may begin with a weight, `3* `. A slot names another symbol, a word drawn by
+`things` or `values`, or a person: `{P}` is somebody new each time, `{A}` to `{D}` keep their name
+within a document. `{A}` chooses the form of mention itself (first the full name, then mostly the
+short one); `{A.full}`, `{A.short}`, `{A.given}` ask for one; `{A.kana}` and `{A.latin}` are
+readings. Persons are marked as NAME.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from recipes.pii.document import Marked, Value, fill, mark
+from recipes.pii.japanese import people
+from recipes.pii.japanese.things import TERMINALS as THINGS
+from recipes.pii.japanese.values import VALUES
+
+_RULES = Path(__file__).parent / "rules"
+_PERSON = re.compile(r"([A-DPJ])(?:\.(full|short|given|kana|latin))?")
+_TERMINALS = THINGS | VALUES
+_DEEPEST = 24
+
+
+class _Rule(NamedTuple):
+    alternatives: list[str]
+    cumulative: list[float]
+
+
+@cache
+def rules() -> dict[str, _Rule]:
+    """All rules, by symbol. A symbol that several files extend has all their alternatives."""
+    found: dict[str, list[str]] = {}
+    symbol = ""
+    for path in sorted(_RULES.glob("*.txt")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.strip() or line.startswith("#"):
+                continue
+            if head := re.match(r"(\w+) =(?: |$)", line):
+                symbol = head[1]
+                line = line[head.end() :]
+            found.setdefault(symbol, []).extend(a for a in line.strip().split(" | ") if a)
+    return {symbol: _weigh(alternatives) for symbol, alternatives in found.items()}
+
+
+def _weigh(alternatives: list[str]) -> _Rule:
+    weights, texts = [], []
+    for alternative in alternatives:
+        weighted = re.match(r"([\d.]+)\* ?", alternative)
+        weights.append(float(weighted[1]) if weighted else 1.0)
+        texts.append(alternative[weighted.end() :] if weighted else alternative)
+    return _Rule(texts, list(accumulate(weights)))
+
+
+class Derivation(Mapping[str, Value]):
+    """The slots of one document: each look-up draws what fills the slot."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._people: dict[str, people.Person] = {}
+        self._mentioned: set[str] = set()
+        self._depth = 0
+
+    def derive(self, symbol: str) -> Marked:
+        """Expands a symbol to text."""
+        rule = rules()[symbol]
+        template = self._rng.choices(rule.alternatives, cum_weights=rule.cumulative)[0]
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise RecursionError(f"the rule {symbol!r} does not end")
+        filled = fill(template, self)
+        self._depth -= 1
+        return filled
+
+    def __getitem__(self, slot: str) -> Value:
+        if person := _PERSON.fullmatch(slot):
+            return self._mention(person[1], person[2])
+        if slot in _TERMINALS:
+            return _TERMINALS[slot](self._rng)
+        return self.derive(slot)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*rules(), *_TERMINALS])
+
+    def __len__(self) -> int:
+        return len(rules()) + len(_TERMINALS)
+
+    def _mention(self, who: str, form: str | None) -> Marked:
+        if who in "PJ":
+            person = (people.draw if who == "P" else people.draw_japanese)(self._rng)
+        else:
+            person = self._people.setdefault(who, people.draw(self._rng))
+        if form is None:
+            shares = (12, 85, 3) if who in self._mentioned else (56, 39, 5)
+            form = self._rng.choices(("full", "short", "given"), shares)[0]
+        self._mentioned.add(who)
+        return mark(getattr(person, form), "NAME")
