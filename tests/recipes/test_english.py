@@ -3,10 +3,12 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from faker import Faker
 from recipes.pii.document import LABELS, Marked
 from recipes.pii.english import REGISTERS, generate, noise
 from recipes.pii.english.engine import parse, rules
 from recipes.pii.english.romanise import romanise
+from recipes.pii.values import LISTS
 from stdnum import luhn
 
 N = 3000
@@ -132,3 +134,17 @@ def test_romanise():
     assert romanise("Αλέξανδρος") == "Alexandros"
     assert romanise("김") == "Gim"
     assert romanise("Łukasz") == "Łukasz"
+
+
+def test_every_locale_has_what_is_drawn_from_it():
+    needs = {
+        "phone_locales": ("phone_number",),
+        "address_locales": ("address", "street_address", "street_name", "city", "postcode"),
+        "company_locales": ("company",),
+        "ssn_locales": ("ssn",),
+        "iban_locales": ("iban",),
+    }
+    for names, methods in needs.items():
+        for locale in LISTS[names]:
+            for method in methods:
+                assert getattr(Faker(locale), method)()

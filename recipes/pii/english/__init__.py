@@ -16,7 +16,7 @@ from recipes.pii.english.leaves import LEAVES
 
 __all__ = ["REGISTERS", "generate"]
 
-FILES = ("world", "wiki", "news", "social", "records")
+FILES = ("world", "prose", "wiki", "news", "social", "records")
 REGISTERS = {"wiki": 38, "news": 10, "social": 30, "records": 26}  # the grammar's symbols; weights
 
 
