@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 from recipes.pii.document import Marked, Value, fill, mark
 from recipes.pii.japanese import people
-from recipes.pii.japanese.things import TERMINALS as THINGS
+from recipes.pii.japanese.things import THINGS
 from recipes.pii.japanese.values import VALUES
 
 _RULES = Path(__file__).parent / "rules"
 _PERSON = re.compile(r"([A-DPJ])(?:\.(full|short|given|kana|latin))?")
-_TERMINALS = THINGS | VALUES
+TERMINALS = THINGS | VALUES
 _DEEPEST = 24
 
 
@@ -82,15 +82,15 @@ class Derivation(Mapping[str, Value]):
     def __getitem__(self, slot: str) -> Value:
         if person := _PERSON.fullmatch(slot):
             return self._mention(person[1], person[2])
-        if slot in _TERMINALS:
-            return _TERMINALS[slot](self._rng)
+        if slot in TERMINALS:
+            return TERMINALS[slot](self._rng)
         return self.derive(slot)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*rules(), *_TERMINALS])
+        return iter([*rules(), *TERMINALS])
 
     def __len__(self) -> int:
-        return len(rules()) + len(_TERMINALS)
+        return len(rules()) + len(TERMINALS)
 
     def _mention(self, who: str, form: str | None) -> Marked:
         if who in "PJ":

@@ -64,6 +64,19 @@ def _entries() -> dict[str, list[tuple[str, int]]]:
 
 
 @cache
+def _readings() -> dict[tuple[str, str], str]:
+    data = sysdic.entries()
+    values = data.values() if hasattr(data, "values") else data
+    return {(entry[4], entry[0].strip()): entry[8] for entry in values}
+
+
+def reading(pos: str, word: str) -> str:
+    """How an entry is read, in hiragana; empty if the dictionary lacks it."""
+    katakana = _readings().get((pos, word), "")
+    return "".join(chr(ord(c) - 0x60) if "ァ" <= c <= "ヶ" else c for c in katakana)
+
+
+@cache
 def words(pos: str, pattern: str = r".+", even: float = 0.4) -> Words:
     """The entries of a part of speech whose whole text matches a pattern."""
     match = re.compile(pattern).fullmatch

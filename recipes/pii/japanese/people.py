@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from recipes.pii.japanese import foreign
-from recipes.pii.japanese.lexicon import words
+from recipes.pii.japanese.lexicon import reading, words
 
 SURNAME = "名詞,固有名詞,人名,姓"
 GIVEN = "名詞,固有名詞,人名,名"
@@ -35,7 +35,13 @@ def draw_japanese(rng: random.Random) -> Person:
     """A present-day Japanese person."""
     family = _family(rng)
     given = _given(rng)
-    return Person(family + given, family, given, _kana(rng), foreign.romaji(rng))
+    kana = f"{_read(SURNAME, family, rng)} {_read(GIVEN, given, rng)}"
+    space = "" if rng.random() < 0.93 else rng.choice(" 　")
+    return Person(family + space + given, family, given, kana, foreign.romaji(rng))
+
+
+def _read(pos: str, name: str, rng: random.Random) -> str:
+    return reading(pos, name) or words(pos, r"[ぁ-ん]{2,4}").draw(rng)
 
 
 def _family(rng: random.Random) -> str:
@@ -68,7 +74,8 @@ def _western(rng: random.Random) -> Person:
     if rng.random() < 0.03:
         names[0] = rng.choice("ABCDEFGHJKLMPRSTW")
     full = dot.join(names)
-    return Person(full, family, given, full, foreign.latin(rng))
+    latin = foreign.latin(rng)
+    return Person(full, family, given, latin, latin)
 
 
 def _chinese(rng: random.Random) -> Person:

@@ -32,7 +32,8 @@ def _day(rng: random.Random) -> str:
 
 
 def _number(rng: random.Random) -> str:
-    return str(rng.choice((rng.randint(2, 12), rng.randint(2, 100), rng.randint(100, 3000))))
+    high = rng.choices((12, 100, 3000), (50, 42, 8))[0]
+    return str(rng.randint(2, high))
 
 
 def _large(rng: random.Random) -> str:
@@ -83,7 +84,7 @@ def _drawn(pos: str, pattern: str, even: float = 0.3) -> Callable[[random.Random
     return lambda rng: words(pos, pattern, even).draw(rng)
 
 
-TERMINALS: dict[str, Callable[[random.Random], str]] = {
+THINGS: dict[str, Callable[[random.Random], str]] = {
     "year": _year,
     "era": _era_year,
     "day": _day,
@@ -106,9 +107,9 @@ TERMINALS: dict[str, Callable[[random.Random], str]] = {
     "surname": _drawn("名詞,固有名詞,人名,姓", r"[一-鿿]{1,3}"),
     "givenname": _drawn("名詞,固有名詞,人名,名", r"[一-鿿]{1,3}"),
     "maker": _drawn("名詞,固有名詞,人名,姓", r"[ァ-ヴー]{3,}"),
-    "rarenoun": _drawn("名詞,一般,*,*", r"[一-鿿]{2,3}", 0.3),
-    "rarething": _drawn("名詞,一般,*,*", r"[ァ-ヴー]{3,7}", 0.3),
+    "rarenoun": _drawn("名詞,一般,*,*", r"[一-鿿]{2,3}", 0.9),
+    "rarething": _drawn("名詞,一般,*,*", r"[ァ-ヴー]{3,7}", 0.9),
     "kana": _drawn("名詞,一般,*,*", r"[ぁ-ん]{3,5}", 0.3),
-    "raredoing": _drawn("名詞,サ変接続,*,*", r"[一-鿿]{2}", 0.3),
+    "raredoing": _drawn("名詞,サ変接続,*,*", r"[一-鿿]{2}", 0.9),
     "rarequality": _drawn("名詞,形容動詞語幹,*,*", r"[一-鿿]{2,3}", 0.5),
 }
