@@ -123,6 +123,8 @@ class Values:
         if rng.random() < 0.7:
             return str(fake.street_address()).replace("\n", ", ")
         number = rng.choice((str(rng.randint(1, 299)), str(rng.randint(1000, 99999)), "12b", "3A"))
+        if rng.random() < 0.3:  # a unit and a house number, as some forms put them
+            return f"{number} {fake.street_address()}".replace("\n", ", ")
         street = str(fake.street_name())
         return f"{number} {street}" if rng.random() < 0.5 else f"{street} {number}"
 
@@ -130,6 +132,9 @@ class Values:
         """A postal address on one line or several: the parts and their order vary."""
         rng = self.rng
         fake = self.faker(*LISTS["address_locales"])
+        if rng.random() < 0.08:
+            shape = rng.choice(LISTS["military"]).replace(r"\n", "\n")
+            return _shape(rng, shape).replace("NAME", str(fake.last_name()))
         if rng.random() < 0.35:
             address = str(fake.address())
             return address.replace("\n", ", ") if rng.random() < 0.5 else address
@@ -152,7 +157,11 @@ class Values:
         parts = [street, unit, *tail] if unit else [street, *tail]
         if unit and rng.random() < 0.5:
             parts[:2] = [f"{street} {unit}"]
-        return rng.choice((", ", ", ", ", ", "\n", "\n ", " ", "\n    ", ",\n")).join(parts)
+        gaps = (", ", ", ", ", ", "\n", "\n ", " ", "\n    ", ",\n")
+        gap, text = rng.choice(gaps), parts[0]
+        for part in parts[1:]:
+            text += (rng.choice(gaps) if rng.random() < 0.15 else gap) + part
+        return text
 
     # -- numbers of identity and money
 

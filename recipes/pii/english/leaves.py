@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from faker.providers.lorem.en_US import Provider as Vocabulary
+
 from recipes.pii.document import Value, mark
 from recipes.pii.english.engine import Leaf, Scope
 from recipes.pii.english.people import Person, coined
@@ -27,6 +29,18 @@ def _own_email(scope: Scope) -> Value:
 def _own_username(scope: Scope) -> Value:
     p = scope.persons.setdefault("p", Person(scope.rng))
     return mark(Values(scope.rng).username(p.given), "USERNAME")
+
+
+def _word(part_of_speech: str) -> Leaf:
+    common = tuple(Vocabulary.parts_of_speech[part_of_speech])
+    return lambda scope: scope.rng.choice(common)
+
+
+def _camel_domain(scope: Scope) -> str:
+    """A web address as marketing writes it: `BlueRiver.com`."""
+    nouns = Vocabulary.parts_of_speech["noun"]
+    name = "".join(scope.rng.choice(nouns).title() for _ in range(scope.rng.randint(1, 2)))
+    return f"{name}.{scope.rng.choice(LISTS['domain_endings'])}"
 
 
 def _number(scope: Scope) -> str:
@@ -80,6 +94,11 @@ LEAVES: Mapping[str, Leaf] = {
     "date": _plain(lambda v: v.date(1780)),
     "day": _plain(lambda v: v.date(1990)),
     "domain": _plain(Values.domain),
+    "domain.camel": _camel_domain,
+    "word.noun": _word("noun"),
+    "word.verb": _word("verb"),
+    "word.adverb": _word("adverb"),
+    "word.adjective": _word("adjective"),
     "foreign_city": _plain(lambda v: v.faker(*LISTS["address_locales"]).city()),
     "faker_company": _plain(lambda v: v.faker(*LISTS["company_locales"]).company()),
     "faker_country": _plain(lambda v: v.faker("en_US").country()),
