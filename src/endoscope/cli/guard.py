@@ -2,10 +2,10 @@
 
 import json
 import sys
-from contextlib import suppress
-from io import BufferedReader
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.guard import Guard, Summary
+    from endoscope.guard.sniff import Ahead
 
 _LINES, _TEXT = frozenset({".jsonl", ".ndjson"}), frozenset({".txt", ".md", ".log"})
 
@@ -80,91 +81,87 @@ def guard(
     other labels, thresholds and replacements: copy the file that
     `python -c "from endoscope.guard.policy import shipped_policies as s; print(s()['pii'])"` names
     """
-    stream = None if source == "-" else Path(source)
-    if stream and not stream.exists():
-        raise InputError(f"There is no file {stream}.")
-    if stream and stream.is_dir():
-        raise InputError(f"{stream} is a folder.", "Give a file.")
     from endoscope.guard import Guard, Policy
 
     opened = Policy.load(policy)  # before the model, which takes longer
-    plain = text or _is_text(stream)
-    ready = Guard.load(opened, model=model, device=device)
-    if plain:
-        _text(ready, stream, output, keep_text, as_json)
-    else:
-        _lines(ready, stream, output, keep_text, as_json)
+    with _opened(source) as stream:
+        suffix = Path(source).suffix.lower()
+        lines = not text and (suffix in _LINES or (suffix not in _TEXT and stream.is_lines()))
+        ready = Guard.load(opened, model=model, device=device)
+        if not lines:
+            _text(ready, source, stream, output, keep_text, as_json)
+            return
+        regular = Path(source) if Path(source).is_file() else None
+        summary = _lines(ready, regular or stream, output, keep_text)
+    _report(summary, as_json and output is not None)
+    if summary.failed:
+        raise typer.Exit(2)
 
 
-def _is_text(path: Path | None) -> bool:
-    """By its name; else by whether the first character that is not blank begins a JSON object."""
-    if path and path.suffix.lower() in _LINES | _TEXT:
-        return path.suffix.lower() in _TEXT
-    if path is None:
-        # Only looks: what is peeked at is read again.
-        start = cast(BufferedReader, sys.stdin.buffer).peek(1)
-    elif path.is_file():
-        with path.open("rb") as file:
-            start = file.read(1 << 16)
-    else:
-        return False
-    return not start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+@contextmanager
+def _opened(source: str) -> Iterator["Ahead"]:
+    from endoscope.guard.sniff import Ahead
+
+    if source == "-":
+        yield Ahead(sys.stdin.buffer)
+        return
+    try:
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror}.") from error
+    with file:
+        yield Ahead(file)
 
 
 def _text(
-    guard: "Guard", path: Path | None, output: Path | None, keep_text: bool, as_json: bool
+    guard: "Guard",
+    source: str,
+    stream: "Ahead",
+    output: Path | None,
+    keep_text: bool,
+    as_json: bool,
 ) -> None:
     from endoscope.artifacts import atomic_file
+    from endoscope.guard.partial import Writer
 
-    data = path.read_bytes() if path else sys.stdin.buffer.read()
-    name = str(path or "standard input")
     try:
-        text = data.decode("utf-8")
+        text = stream.read().decode("utf-8")
     except UnicodeDecodeError as error:
+        name = "Standard input" if source == "-" else source
         raise InputError(f"{name} is not valid UTF-8 at byte {error.start}.") from None
     redaction = guard.redact(text)
     result = redaction.redacted
     if as_json:
         record = {"redacted": result, "spans": [span._asdict() for span in redaction.spans]}
-        result = (
-            json.dumps(record | ({"text": text} if keep_text else {}), ensure_ascii=False) + "\n"
-        )
+        kept = {"text": text} if keep_text else {}
+        result = json.dumps(record | kept, ensure_ascii=False) + "\n"
+    data = result.encode()
     if output is None:
-        _out(result.encode())
+        Writer(sys.stdout.buffer, "Standard output").write(data)
         return
-    with atomic_file(output, size=len(result.encode())) as temporary:
-        temporary.write_bytes(result.encode())
-
-
-def _out(data: bytes) -> None:
-    from endoscope.guard.partial import Writer
-
-    Writer(sys.stdout.buffer, "Standard output").write(data)
+    with atomic_file(output, size=len(data)) as temporary:
+        temporary.write_bytes(data)
 
 
 def _lines(
-    guard: "Guard", path: Path | None, output: Path | None, keep_text: bool, as_json: bool
-) -> None:
+    guard: "Guard", source: "Path | Ahead", output: Path | None, keep_text: bool
+) -> "Summary":
     from endoscope.guard.lines import redact_lines
     from endoscope.progress import progress
 
-    source: Path | BinaryIO = path or sys.stdin.buffer
-    target: Path | BinaryIO = output or sys.stdout.buffer
-    size = path.stat().st_size if path else 0
+    size = source.stat().st_size if isinstance(source, Path) else 0
+    target = output or sys.stdout.buffer
     try:
         with progress("guard", size, show=output is not None and size > 0) as advance:
-            summary = redact_lines(guard, source, target, keep_text=keep_text, advance=advance)
+            return redact_lines(guard, source, target, keep_text=keep_text, advance=advance)
     except KeyboardInterrupt:
-        if path and output:
+        if size and output:
             with suppress(OSError):
                 print(
-                    f"\n{output}.partial has what is done: give the same command again.",
+                    f"{output}.partial has what is done; the same command goes on from there.",
                     file=sys.stderr,
                 )
         raise
-    _report(summary, as_json and output is not None)
-    if summary.failed:
-        raise typer.Exit(2)
 
 
 def _report(summary: "Summary", as_json: bool) -> None:
@@ -174,9 +171,10 @@ def _report(summary: "Summary", as_json: bool) -> None:
         print(json.dumps({**counts, "spans": spans}))
         return
     found = ", ".join(f"{label} {count:,}" for label, count in spans.items()) or "nothing found"
-    print(f"{summary.lines:,} lines: {found}.", file=sys.stderr)
+    print(f"lines {summary.lines:,}: {found}", file=sys.stderr)
     if summary.failed:
         print(
-            f"endoscope: {summary.failed:,} lines failed; the output says why, in their places.",
+            f"endoscope: lines that failed: {summary.failed:,}; the output says why, in their "
+            "places.",
             file=sys.stderr,
         )

@@ -98,7 +98,7 @@ def _loose_first(text: str, start: int, end: int, label: str) -> bool:
     if char in _OPENERS:
         closer = text.find(_CLOSERS[_OPENERS.index(char)], start, min(end, start + _LONGEST_WORD))
         return closer < 0 or closer == end - 1
-    return _punctuation(char, label)
+    return _punctuation(char, label) or category(char)[0] == "M"  # an accent of what is outside
 
 
 def _loose_last(text: str, start: int, end: int, label: str) -> bool:

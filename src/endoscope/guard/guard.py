@@ -121,7 +121,7 @@ class Guard:
 
     def lines(
         self,
-        source: str | Path | BinaryIO,
+        source: lines.Source,
         target: str | Path | BinaryIO,
         *,
         keep_text: bool = False,

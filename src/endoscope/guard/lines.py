@@ -14,6 +14,7 @@ from endoscope.errors import InputError
 from endoscope.guard.partial import Partial, Writer, resumable
 from endoscope.guard.redact import Redaction
 from endoscope.guard.scoring import UnscoredError
+from endoscope.guard.sniff import Ahead
 from endoscope.guard.spans import Span
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16  # bytes read at a time: what a batch is made of
 _BOM = b"\xef\xbb\xbf"
 Id = str | int | None
+Source = str | Path | BinaryIO | Ahead
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Problem(NamedTuple):
 
 def redact_lines(
     guard: "Guard",
-    source: str | Path | BinaryIO,
+    source: Source,
     target: str | Path | BinaryIO,
     *,
     keep_text: bool = False,
@@ -91,7 +93,7 @@ def redact_lines(
 
 
 @contextmanager
-def _reading(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+def _reading(source: Source) -> Iterator[BinaryIO | Ahead]:
     if not isinstance(source, str | Path):
         yield source
         return
@@ -105,7 +107,7 @@ def _reading(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _writing(
-    guard: "Guard", source: str | Path | BinaryIO, target: str | Path | BinaryIO, keep_text: bool
+    guard: "Guard", source: Source, target: str | Path | BinaryIO, keep_text: bool
 ) -> Iterator[Writer]:
     if not isinstance(target, str | Path):
         yield Writer(target, "The output")
@@ -128,7 +130,7 @@ def _writing(
         yield partial
 
 
-def _batches(stream: BinaryIO) -> Iterator[list[bytes]]:
+def _batches(stream: BinaryIO | Ahead) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, as many at a time as have come, without their line feeds.
 
     A pipe hands on what it has, so a line does not wait for the next ones.

@@ -48,11 +48,14 @@ def validated(
         that touched it.
     """
     normal = plain(text)
+    of_label: dict[str, list[Span]] = {}
+    for span in sorted(touched):
+        of_label.setdefault(span.label, []).append(span)
     spans: list[Span] = []
     for validator in validators:
         if (label := validator.label) not in labels:
             continue
-        own = sorted(span for span in touched if span.label == label)
+        own = of_label.get(label, [])
         for start, end, sure in validator.find(normal):
             if sure:
                 spans.append(Span(start, end, label, 1.0))

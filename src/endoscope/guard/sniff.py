@@ -1,0 +1,41 @@
+"""Telling JSON lines from plain text, in a stream that can be read only once."""
+
+from typing import BinaryIO
+
+_BOM = b"\xef\xbb\xbf"
+_FAR = 1 << 16  # blank bytes after which it is plain text, whatever follows
+
+
+class Ahead:
+    """A stream whose beginning has been looked at and will still be read.
+
+    Args:
+        stream: an open one in binary mode.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._seen = b""
+
+    def is_lines(self) -> bool:
+        """Whether the first character that is not blank begins a JSON object."""
+        while not (start := self._seen.removeprefix(_BOM).lstrip()) and len(self._seen) < _FAR:
+            more = self._some()
+            if not more:
+                break
+            self._seen += more
+        return start.startswith(b"{")
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Read what there is, without waiting for more; empty at the end."""
+        seen, self._seen = self._seen, b""
+        return seen or self._some()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read all that is left, whatever the size."""
+        seen, self._seen = self._seen, b""
+        return seen + self._stream.read()
+
+    def _some(self) -> bytes:
+        read = getattr(self._stream, "read1", self._stream.read)
+        return bytes(read(_FAR))

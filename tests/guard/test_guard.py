@@ -1,0 +1,177 @@
+"""The guard: probe, validators and policy together; and what it does when it cannot know."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.scorers import NAMES, PatternScorer
+
+from endoscope.errors import InputError
+from endoscope.guard import Guard, Policy, Redaction, Rule, Span, UnscoredError
+from endoscope.readouts import TokenScores
+
+POLICY = Policy.load("pii").model_copy(
+    update={"labels": {n: Rule() for n in ("NAME", "PHONE", "EMAIL", "ID", "IP", "SECRET")}}
+)
+
+
+def guard(scorer: PatternScorer | None = None, policy: Policy = POLICY) -> Guard:
+    return Guard(policy, scorer or PatternScorer(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("", ""),
+        (" \n\0 ", " \n\0 "),
+        ("I saw Mary Jones's dog.", "I saw [NAME]'s dog."),
+        ("田中太郎は来た。", "[NAME]は来た。"),
+        ("ジョン・スミスが来た。", "[NAME]が来た。"),
+        ("call 020 7946 0958 now", "call [PHONE] now"),  # the probe touches its beginning only
+        ("at 020 7946 0958", "at [PHONE]"),
+        ("mail mary@example.com, 4111 1111 1111 1111", "mail [EMAIL], [ID]"),
+        ("שלום Mary Jones שלום", "שלום [NAME] שלום"),
+        ("\u202eMary Jones\u202c", "\u202e[NAME]\u202c"),
+        ("Jose\u0301 and José came", "Jose\u0301 and [NAME] came"),
+        ("a\ud800 Mary Jones", "a\ud800 [NAME]"),
+        ("nothing here", "nothing here"),
+    ],
+)
+def test_redact(text: str, redacted: str) -> None:
+    assert guard().redact(text).redacted == redacted
+
+
+def test_one_text_or_several_in_one_call_of_the_scorer() -> None:
+    scorer = PatternScorer(NAMES)
+    ready = guard(scorer)
+    assert ready.scan("Mary Jones") == [Span(0, 10, "NAME", pytest.approx(0.9))]
+    assert ready.scan(["Mary Jones", "", "x"]) == [ready.scan("Mary Jones"), [], []]
+    assert [r.redacted for r in ready.redact(["Mary Jones", "x"])] == ["[NAME]", "x"]
+    assert scorer.calls == 4
+    assert ready.scan([]) == []
+
+
+def test_validators_can_be_left_out() -> None:
+    policy = Policy(name="t", labels={"NAME": Rule(), "PHONE": Rule()}, validators=False)
+    assert guard(policy=policy).scan("mary@example.com") == []
+    with pytest.raises(InputError, match="labels that its probe does not have: EMAIL"):
+        guard(policy=Policy(name="t", labels={"EMAIL": Rule()}, validators=False))
+
+
+def test_thresholds_of_the_policy_or_of_the_probe() -> None:
+    def names(threshold: float | str) -> int:
+        policy = Policy(name="t", labels={"NAME": Rule(threshold=threshold)})  # type: ignore[arg-type]
+        return len(guard(policy=policy).scan("Mary Jones"))
+
+    assert names("probe") == names(0.5) == names(0.85) == 1
+    assert names(0.95) == 0
+
+
+def test_a_probe_for_each_language() -> None:
+    english, japanese = PatternScorer(NAMES), PatternScorer(NAMES)
+    ready = Guard(POLICY, {"en": english, "ja": japanese})
+    ready.scan(["Mary Jones", "John"])
+    assert (english.calls, japanese.calls) == (1, 0)
+    assert [len(s) for s in ready.scan(["田中太郎", "Mary Jones", "カナ"])] == [1, 1, 0]
+    assert (english.calls, japanese.calls) == (2, 1)
+    with pytest.raises(UnscoredError, match="no probe for language ja"):
+        Guard(POLICY, {"en": english}).scan("田中太郎")
+
+
+def test_pseudonyms_last_as_long_as_the_guard() -> None:
+    policy = Policy(name="t", labels={"NAME": Rule(replacement="pseudonym")})
+    ready = guard(policy=policy)
+    assert ready.redact("Mary Jones met John Smith").redacted == "[NAME_1] met [NAME_2]"
+    assert ready.redact("John Smith").redacted == "[NAME_2]"
+
+
+def broken(kind: str) -> PatternScorer:
+    class Broken(PatternScorer):
+        def score(self, texts: Sequence[str]) -> list[TokenScores]:
+            scored = super().score(texts)
+            if kind == "raises":
+                raise RuntimeError(f"cannot read {texts}")
+            if kind == "too few texts":
+                return scored[1:]
+            return [self._spoil(one) for one in scored]
+
+        @staticmethod
+        def _spoil(one: TokenScores) -> TokenScores:
+            offsets, probabilities, labels = one
+            match kind:
+                case "fewer tokens":
+                    return TokenScores(offsets[:-1], probabilities[:-1], labels)
+                case "a hole":
+                    keep = [i for i in range(len(offsets)) if i != 2]
+                    return TokenScores(offsets[keep], probabilities[keep], labels)
+                case "no scores":
+                    return TokenScores(offsets, probabilities[:-1], labels)
+                case "NaN":
+                    return TokenScores(offsets, probabilities * torch.nan, labels)
+                case "one NaN":
+                    probabilities[1, 1] = torch.nan
+                    return one
+                case "logits":
+                    return TokenScores(offsets, probabilities * 9 - 3, labels)
+                case "outside":
+                    return TokenScores(offsets + 3, probabilities, labels)
+                case _:
+                    return TokenScores(offsets, probabilities, labels[::-1])
+
+    return Broken(NAMES)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("raises", "too few texts", "fewer tokens", "a hole", "no scores", "NaN", "one NaN"),
+        *("logits", "outside", "labels"),
+    ],
+)
+def test_what_could_not_be_scored_is_never_clean(kind: str) -> None:
+    ready = guard(broken(kind))
+    secret = "Hello there, quiet Zebra"
+    for act in ready.scan, ready.redact:
+        with pytest.raises(UnscoredError) as caught:
+            act(secret)
+        assert not any(word in str(caught.value) for word in secret.split())
+        with pytest.raises(UnscoredError):
+            act([secret, "x"])
+
+
+def test_of_several_texts_only_the_one_that_cannot_be_scored_fails() -> None:
+    class Picky(PatternScorer):
+        def score(self, texts: Sequence[str]) -> list[TokenScores]:
+            if any("bad" in text for text in texts):
+                raise RuntimeError
+            return super().score(texts)
+
+    first, second, third = guard(Picky(NAMES)).redact_each(["Mary Jones", "bad", "x"])
+    assert isinstance(first, Redaction)
+    assert isinstance(third, Redaction)
+    assert (first.redacted, third.redacted) == ("[NAME]", "x")
+    assert isinstance(second, UnscoredError)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Mary Jones", "田中太郎は", "x@y.zz", "\u0301", "👨‍👩‍👧", " ", "\r\n", "-"]
+        )
+    )
+)
+def test_spans_hold_whole_characters_and_are_values(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    redaction = guard().redact(text)
+    for span in redaction.spans:
+        value = text[span.start : span.end]
+        assert value.strip() == value
+        assert text[span.end : span.end + 1] != "\u0301"
+    assert "Mary" not in redaction.redacted
+    assert "田中" not in redaction.redacted
+
+
+def test_a_guard_says_what_it_looks_for() -> None:
+    assert repr(guard()) == "Guard('pii': NAME, PHONE, EMAIL, ID, IP, SECRET)"

@@ -1,0 +1,143 @@
+"""`endoscope guard`: text and lines, files and pipes, exit codes."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from tests.scorers import NAMES, PatternScorer
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from endoscope import guard as rooms
+from endoscope.cli.guard import guard as verb
+from endoscope.errors import InputError
+from endoscope.guard import Guard, Policy
+from endoscope.guard.sniff import Ahead
+
+app = Typer()
+app.command(name="guard")(verb)
+
+
+@pytest.fixture(autouse=True)
+def patterns(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The verb with a scorer that needs no model; returns what it was asked to load."""
+    asked: dict[str, object] = {}
+
+    def load(policy: Policy, **options: object) -> Guard:
+        asked.update(options, policy=policy.name)
+        return Guard(policy, PatternScorer(dict.fromkeys(policy.labels, "$^") | NAMES))
+
+    monkeypatch.setattr(rooms.Guard, "load", load)
+    return asked
+
+
+def run(*arguments: object, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+
+
+LINE = json.dumps({"id": 1, "text": "Mary Jones, mary@example.com"}).encode() + b"\n"
+OUT = '{"id": 1, "redacted": "[NAME], [EMAIL]", "spans": '
+
+
+def test_lines_from_a_file_to_standard_output(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(LINE)
+    result = run(path)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(OUT)
+    assert result.stderr == "lines 1: EMAIL 1, NAME 1\n"
+
+
+def test_lines_to_a_file_and_a_summary_for_machines(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_bytes(LINE + b"oops\n")
+    result = run(path, "-o", out, "--json", "--keep-text")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "lines": 2,
+        "failed": 1,
+        "resumed": 0,
+        "spans": {"EMAIL": 1, "NAME": 1},
+    }
+    first, failed = map(json.loads, out.read_text().splitlines())
+    assert first["text"] == "Mary Jones, mary@example.com"
+    assert failed == {"id": None, "line": 2, "error": "not valid JSON at character 0"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",)])
+def test_standard_input_is_lines_if_it_begins_like_an_object(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments, stdin=b" \n" + LINE).stdout.splitlines()[1].startswith(OUT)
+    assert run(*arguments, stdin=b"\xef\xbb\xbf" + LINE).stdout.startswith(OUT)
+    assert run(*arguments, stdin=b"I am Mary Jones\r\n").stdout_bytes == b"I am [NAME]\r\n"
+    assert run(*arguments, stdin=b"").stdout_bytes == b""
+    assert run(*arguments, "--text", stdin=b"{Mary Jones}").stdout == "{[NAME]}"
+
+
+def test_a_text_file(tmp_path: Path) -> None:
+    path, out = tmp_path / "letter.txt", tmp_path / "clean.txt"
+    path.write_bytes("{田中太郎は来た。\r\n".encode())
+    assert run(path).stdout_bytes.decode() == "{[NAME]は来た。\r\n"
+    assert run(path, "-o", out).stdout_bytes == b""
+    assert out.read_bytes().decode() == "{[NAME]は来た。\r\n"
+    record = json.loads(run(path, "--json", "--keep-text").stdout)
+    assert [(s["start"], s["end"], s["label"]) for s in record["spans"]] == [(1, 5, "NAME")]
+    assert record["text"] == "{田中太郎は来た。\r\n"
+
+
+def test_options_reach_the_guard(patterns: dict[str, object], tmp_path: Path) -> None:
+    policy = tmp_path / "mine.yaml"
+    policy.write_text("name: mine\nreplacement: pseudonym\nlabels: {NAME: {}}\n")
+    result = run("--policy", policy, "--model", "m", "--device", "cpu", stdin=b"Mary Jones x@y.zz")
+    assert result.stdout == "[NAME_1] x@y.zz"
+    assert patterns == {"policy": "mine", "model": "m", "device": "cpu"}
+
+
+def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "p.yaml").write_text("labels: {NAME: {action: steer}}")
+    for arguments, says in [
+        ((tmp_path / "none.jsonl",), "cannot be read: No such file"),
+        ((tmp_path,), "cannot be read: Is a directory"),
+        ((tmp_path / "latin.txt",), "not valid UTF-8 at byte 3"),
+        (("--policy", "gdpr"), "no policy gdpr"),
+        (("--policy", tmp_path / "p.yaml"), "labels.NAME.action: input should be 'flag' or 'red"),
+    ]:
+        error = run(*arguments, stdin=b"x").exception
+        assert isinstance(error, InputError)
+        assert says in str(error)
+        assert "\n" not in str(error)
+
+
+def test_text_that_cannot_be_scored_gives_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def score(self: object, texts: object) -> object:
+        raise RuntimeError
+
+    monkeypatch.setattr(PatternScorer, "score", score)
+    result = run(stdin=b"Zebra")
+    assert isinstance(result.exception, InputError)
+    assert "Zebra" not in result.output + str(result.exception)
+    result = run(stdin=LINE)
+    assert result.exit_code == 2
+    assert "mary" not in result.stdout.casefold()
+
+
+def test_help_teaches_with_examples() -> None:
+    text = run("--help").output
+    assert "endoscope guard mails.jsonl -o clean.jsonl" in text
+    assert "exit code is 2" in " ".join(text.split())
+
+
+def test_sniffing_takes_nothing_from_a_slow_pipe() -> None:
+    class Drip(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            return super().read1(1)
+
+    for data, lines in (b" \n{}x", True), (b" \n[]", False), (b"", False), (b" ", False):
+        assert (Ahead(Drip(data)).is_lines()) is lines
+        stream = Ahead(Drip(data))
+        stream.is_lines()
+        assert stream.read() == data
+        stream = Ahead(Drip(data))
+        stream.is_lines()
+        assert b"".join(iter(stream.read1, b"")) == data
