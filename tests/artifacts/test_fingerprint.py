@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -94,6 +94,7 @@ def test_volatile_entries_are_left_out_at_every_depth():
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=16), max_size=20))
 def test_exact_copies_in_wider_dtypes_hash_alike(values):
     half = torch.tensor(values, dtype=torch.float16)

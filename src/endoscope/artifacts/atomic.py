@@ -35,11 +35,11 @@ def atomic_file(path: str | Path, *, size: int | None = None) -> Iterator[Path]:
         InputError: the disk is full, nothing may be written there, or `path` is no file.
     """
     target = Path(path).resolve()
-    with _permitted(target):
+    with permitted(target):
         if target.exists() and not target.is_file():
             raise InputError(f"{path} exists and is not a file.", "Choose another name.")
     with _room_for(target, size), _sibling(target) as temporary:
-        with _permitted(target):
+        with permitted(target):
             temporary.touch()
         yield temporary
         _flush(temporary)
@@ -68,7 +68,7 @@ def atomic_folder(
     check_free(path, kind)
     target = Path(path).resolve()
     with _room_for(target, size), _sibling(target) as temporary:
-        with _permitted(target):
+        with permitted(target):
             temporary.mkdir()
         yield temporary
         for part in (*temporary.rglob("*"), temporary):
@@ -88,7 +88,7 @@ def check_free(path: str | Path, kind: str | None = None) -> None:
         InputError: a file or another folder is there.
     """
     target = Path(path).resolve()
-    with _permitted(target):
+    with permitted(target):
         if not target.exists():
             return
         if not target.is_dir():
@@ -108,7 +108,7 @@ def _free_name(target: Path) -> Path:
 def _sibling(target: Path) -> Iterator[Path]:
     """Yield a free name beside the target, and remove what is there in the end."""
     temporary = _free_name(target)
-    with _permitted(target):
+    with permitted(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
@@ -149,12 +149,13 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _permitted(target: Path) -> Iterator[None]:
+def permitted(target: Path) -> Iterator[None]:
+    """Turn the system's refusal to write to a place into an `InputError`."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise
+            raise _full_disk(target, None) from error
         raise InputError(
             f"{target} cannot be written: {error.strerror}.", "Choose another place."
         ) from error

@@ -1,0 +1,330 @@
+"""Activations on disk."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from endoscope.activations.committed import CommittedActivations
+from endoscope.activations.manifest import DTYPES, MANIFEST_FILE, Manifest
+from endoscope.activations.memory import Activations
+from endoscope.activations.shards import Document, write_shard
+from endoscope.artifacts import Fingerprint, check_model
+from endoscope.artifacts.atomic import TEMPORARY, permitted
+from endoscope.errors import InputError
+from endoscope.models.sites import Site
+
+_LOCK_FILE = ".lock"
+_MAX_DOCUMENTS = 20_000  # in a shard: their names stand in its header, which has a limit
+
+
+class ActivationStore(CommittedActivations):
+    """Activations in a folder: safetensors shards and a manifest that says which of them count.
+
+    A store is written by one process, batch by batch. A batch is gathered in memory until there is
+    a shard's worth; the shard is written, then the manifest is replaced, which commits it. Whatever
+    happens in between, a store opened again holds every committed document whole and once.
+
+    Rows are numbered in the order in which documents were committed.
+
+    Example:
+        >>> with ActivationStore.create(folder, fingerprint, sites, d_model) as store:
+        ...     for position in store.missing(ids, texts):
+        ...         store.append(read(ids[position], texts[position]), [texts[position]])
+        ...     store.finish(order=ids)
+        >>> ActivationStore.open(folder).load()
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, lock: FileLock | None, shard_bytes: int):
+        super().__init__(path, manifest)
+        self._lock = lock
+        self._shard_bytes = shard_bytes
+        self._pending: list[Activations] = []
+        self._pending_documents: dict[str, Document] = {}
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        fingerprint: Fingerprint,
+        sites: Sequence[Site],
+        d_model: int,
+        *,
+        readings: int = 1,
+        dtype: torch.dtype = torch.bfloat16,
+        resume: bool = False,
+        shard_bytes: int = 64 << 20,
+    ) -> Self:
+        """Make a store to append to. No other process can do so until it is closed.
+
+        Args:
+            path: the folder; new or empty.
+            fingerprint: of the model that is read.
+            sites: what is read, in any order.
+            d_model: width of the model.
+            readings: how often each text is read; the rows are of the last reading.
+            dtype: of the values on disk, bfloat16 or float32. (The residual stream of some models
+                exceeds what float16 can hold.)
+            resume: go on with the store that is there, if one is there; it must have been made
+                with the same model and settings. What a killed process left half-written is
+                removed.
+            shard_bytes: how large a shard grows before it is committed; at most this much is read
+                again after a crash.
+
+        Raises:
+            InputError: something else is there, another process is writing, or the store that is
+                there cannot be resumed.
+        """
+        path = Path(path)
+        wanted = Manifest(
+            fingerprint=fingerprint,
+            sites=tuple(map(str, sorted(set(sites)))),
+            d_model=d_model,
+            readings=readings,
+            dtype=_dtype_name(dtype),
+        )
+        lock = _lock(path)
+        try:
+            if not (path / MANIFEST_FILE).exists():
+                wanted.write(path)
+            elif not resume:
+                raise InputError(
+                    f"There is an activation store at {path}.",
+                    "Resume it, or choose another folder.",
+                )
+            manifest = Manifest.read(path)
+            _check_settings(path, manifest, wanted)
+            store = cls(path, manifest, lock, shard_bytes)
+            store._sweep()
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, path: str | Path, fingerprint: Fingerprint | None = None) -> Self:
+        """Open a store to read what has been committed to it, also while another process appends.
+
+        Args:
+            path: the folder.
+            fingerprint: of the model that the activations are for. A derived one is warned about.
+
+        Raises:
+            InputError: there is no store, it is damaged, or it was made with a foreign model.
+        """
+        path = Path(path)
+        manifest = Manifest.read(path)
+        if fingerprint is not None:
+            check_model(manifest.fingerprint, fingerprint, f"The activation store {path}")
+        return cls(path, manifest, None, 0)
+
+    def missing(self, ids: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """Return the positions of the documents that are still to be captured.
+
+        Args:
+            ids: of all documents that the store is to hold.
+            texts: theirs.
+
+        Raises:
+            InputError: the store was made from other data: it has a document that is not among
+                these, or whose text is another one.
+        """
+        theirs = dict(zip(ids, texts, strict=True))
+        if len(theirs) != len(ids):
+            raise InputError("Two documents have the same id.", "Give each an id of its own.")
+        changed = sum(
+            document.id not in theirs or document.text_sha256 != _hash_text(theirs[document.id])
+            for document in self._documents.values()
+        )
+        if changed:
+            raise InputError(
+                f"{self.path} was made from other data: {changed:,} of its "
+                f"{len(self.done):,} documents are not in this data, or have another text there.",
+                "Give the data that it was made from, or another folder.",
+            )
+        return [i for i, name in enumerate(ids) if name not in self._documents]
+
+    def append(self, activations: Activations, texts: Sequence[str]) -> None:
+        """Add documents. They are committed once there is a shard's worth, or by `flush`.
+
+        Args:
+            activations: one batch of whole documents, from the store's model and sites.
+            texts: what was read, one for each of `document_ids`; only hashes are kept.
+
+        Raises:
+            ValueError: the activations do not fit the store, or a document is there already.
+            InputError: the disk is full. What had been committed is safe.
+        """
+        self._check_writable()
+        if set(activations.sites) != set(self.sites) or activations.d_model != self.d_model:
+            raise ValueError("the activations have other sites or another d_model than the store")
+        if activations.fingerprint.relation(self.fingerprint) != "same":
+            raise ValueError("the activations are of another model than the store")
+        if any(
+            name in self._documents or name in self._pending_documents
+            for name in activations.document_ids
+        ):
+            raise ValueError("some of the documents are in the store already")
+        counts = activations.documents.bincount(minlength=len(activations.document_ids)).tolist()
+        new = [
+            Document(name, count, _hash_text(text))
+            for name, count, text in zip(activations.document_ids, counts, texts, strict=True)
+        ]
+        self._pending.append(_on_disk(activations, self.dtype))
+        self._pending_documents.update((document.id, document) for document in new)
+        size = sum(part.nbytes for part in self._pending)
+        if size >= self._shard_bytes or len(self._pending_documents) >= _MAX_DOCUMENTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what has been appended.
+
+        Raises:
+            InputError: the disk is full; what was to be committed is kept in memory.
+        """
+        self._check_writable()
+        if not self._pending:
+            return
+        batch = Activations.concatenate(self._pending)
+        tensors = {str(site): batch[site] for site in self.sites}
+        tensors |= {"token_ids": batch.token_ids, "offsets": batch.offsets}
+        shard = write_shard(self._free_name(), tensors, list(self._pending_documents.values()))
+        shards = (*self._manifest.shards, shard)
+        self._commit(shards=shards, complete=False, order=None)
+
+    def finish(self, order: Sequence[str] | None = None) -> None:
+        """Commit what has been appended and mark the store as complete.
+
+        Args:
+            order: ids of all documents in the order in which `load` is to return them; None: the
+                order in which they were appended.
+
+        Raises:
+            ValueError: `order` is not the documents of the store.
+        """
+        self.flush()
+        positions = None
+        if order is not None:
+            if len(order) != len(self.done) or set(order) != self.done:
+                raise ValueError("order must name each document of the store once")
+            positions = tuple(self._index.places[name] for name in order)
+        self._commit(complete=True, order=positions)
+
+    def close(self) -> None:
+        """Commit what has been appended and let others write. Reading goes on working."""
+        if self._lock is None:
+            return
+        try:
+            self.flush()
+        finally:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()  # also after an error or Ctrl-C: every batch appended is whole
+
+    def _commit(self, **changes: Any) -> None:
+        manifest = self._manifest.model_copy(update=changes)
+        manifest.write(self.path)
+        # An interruption must find nothing pending that has been committed already.
+        documents, self._pending, self._pending_documents = self._pending_documents, [], {}
+        self._add(manifest, documents)
+
+    def _free_name(self) -> Path:
+        """Return the next shard's path. A file that is there, committed or not, stays."""
+        paths = (
+            self.path / f"shard-{n:06d}.safetensors" for n in count(len(self._manifest.shards))
+        )
+        return next(path for path in paths if not path.exists())
+
+    def _check_writable(self) -> None:
+        if self._lock is None:
+            raise ValueError("the store is open for reading only; create(..., resume=True) appends")
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left: half-written files and uncommitted shards."""
+        committed = {shard.file for shard in self._manifest.shards}
+        orphans = (p for p in self.path.glob("shard-*.safetensors") if p.name not in committed)
+        for path in (*orphans, *self.path.glob(TEMPORARY)):
+            path.unlink()
+
+
+def _lock(path: Path) -> FileLock:
+    """Make the folder, if nothing else is there, and take the right to write to it."""
+    with permitted(path):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} exists and is not a folder.", "Choose another name.")
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / MANIFEST_FILE).exists() and any(
+            entry.name != _LOCK_FILE and not entry.match(TEMPORARY) for entry in path.iterdir()
+        ):
+            raise InputError(f"{path} is no activation store.", "Choose a new or empty folder.")
+        lock = FileLock(path / _LOCK_FILE, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"Another process is writing to {path}.", "Wait for it, or choose another folder."
+            ) from error
+    return lock
+
+
+def _check_settings(path: Path, found: Manifest, wanted: Manifest) -> None:
+    if found.fingerprint.relation(wanted.fingerprint) != "same":
+        raise InputError(
+            f"{path} was made with another model ({found.fingerprint}) than this one "
+            f"({wanted.fingerprint}).",
+            "Choose another folder.",
+        )
+    for name in ("sites", "d_model", "readings", "dtype"):
+        there, asked = getattr(found, name), getattr(wanted, name)
+        if there != asked:
+            raise InputError(
+                f"{path} was made with {name} {_plain(there)}, not {_plain(asked)}.",
+                "Ask for the same, or choose another folder.",
+            )
+
+
+def _plain(setting: Any) -> str:
+    return ", ".join(setting) if isinstance(setting, tuple) else str(setting)
+
+
+def _dtype_name(dtype: torch.dtype) -> Any:
+    for name, known in DTYPES.items():
+        if dtype == known:
+            return name
+    raise ValueError(f"a store is of {' or '.join(DTYPES)}, not {dtype}")
+
+
+def _on_disk(activations: Activations, dtype: torch.dtype) -> Activations:
+    """Copy activations to the CPU, so that what happens to them afterwards does no harm."""
+
+    def copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        return tensor.detach().to("cpu", dtype, copy=True)
+
+    return Activations(
+        values={site: copied(value, dtype) for site, value in activations.values.items()},
+        token_ids=copied(activations.token_ids, torch.int64),
+        offsets=copied(activations.offsets, torch.int64),
+        documents=copied(activations.documents, torch.int64),
+        document_ids=list(activations.document_ids),
+        fingerprint=activations.fingerprint,
+    )
+
+
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
