@@ -1,0 +1,34 @@
+"""Probes: fit, calibrate, measure, save."""
+
+from endoscope.probes.calibrate import (
+    bootstrap_interval,
+    ece,
+    fit_calibration,
+    recall_at_fpr,
+    threshold_at_fpr,
+)
+from endoscope.probes.data import ProbeData, token_labels
+from endoscope.probes.documents import Document, LabelledSpan
+from endoscope.probes.fit import fit_activations
+from endoscope.probes.metrics import count_characters, document_evidence, token_evidence
+from endoscope.probes.options import FitOptions, Fitted
+from endoscope.probes.probe import Probe
+
+__all__ = [
+    "Document",
+    "FitOptions",
+    "Fitted",
+    "LabelledSpan",
+    "Probe",
+    "ProbeData",
+    "bootstrap_interval",
+    "count_characters",
+    "document_evidence",
+    "ece",
+    "fit_activations",
+    "fit_calibration",
+    "recall_at_fpr",
+    "threshold_at_fpr",
+    "token_evidence",
+    "token_labels",
+]

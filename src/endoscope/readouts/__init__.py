@@ -1,0 +1,31 @@
+"""Scoring: from values at sites to class scores. Nothing here trains anything."""
+
+from endoscope.readouts.features import FeatureSpec
+from endoscope.readouts.heads import (
+    HEADS,
+    AttentionHead,
+    Head,
+    LinearHead,
+    LogisticHead,
+    MassMeanHead,
+    head_from_tensors,
+)
+from endoscope.readouts.incremental import IncrementalScorer
+from endoscope.readouts.pooling import Pooling
+from endoscope.readouts.scores import Calibration, TokenScores, log_odds
+
+__all__ = [
+    "HEADS",
+    "AttentionHead",
+    "Calibration",
+    "FeatureSpec",
+    "Head",
+    "IncrementalScorer",
+    "LinearHead",
+    "LogisticHead",
+    "MassMeanHead",
+    "Pooling",
+    "TokenScores",
+    "head_from_tensors",
+    "log_odds",
+]

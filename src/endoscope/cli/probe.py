@@ -1,0 +1,141 @@
+"""`endoscope probe`: fit a probe on labelled text, and measure one."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from endoscope.artifacts import Evidence
+    from endoscope.probes import Probe
+
+app = typer.Typer(help="Fit a probe on a model's activations, and measure one.")
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help='JSON lines: `{"id", "text" or "messages", "label" or "spans"}`; `spans` are '
+        "`[[start, end, label], …]` in code points, end exclusive."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Device = Annotated[str, typer.Option(help="Where it runs: `auto`, `cpu`, `cuda`, `mps`.")]
+
+
+@app.command("fit")
+def fit(
+    data: Data,
+    model: Annotated[str, typer.Option(help="Embedded model, folder, .gguf file or hub id.")],
+    sites: Annotated[str, typer.Option(help="Such as `resid_post.12` or several, with commas.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the probe.")],
+    look_ahead: Annotated[
+        int, typer.Option(min=0, help="Following tokens to use: the latency of streamed scores.")
+    ] = 0,
+    readings: Annotated[
+        int, typer.Option(min=1, max=2, help="2: read each text twice. Cannot stream.")
+    ] = 1,
+    head: Annotated[str, typer.Option(help="`logistic`, `mass_mean` or `attention`.")] = "logistic",
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            help="Of document labels: `mean`, `max`, `last`, `softmax`, `top_k_mean:8`, "
+            "`rolling_mean_max:16`."
+        ),
+    ] = None,
+    window: Annotated[int, typer.Option(min=1, help="Tokens the attention head looks over.")] = 32,
+    negative: Annotated[
+        str | None, typer.Option(help='The document label for "nothing"; else the most frequent.')
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Other data to measure on, instead of 15% of this.")
+    ] = None,
+    fpr: Annotated[
+        float, typer.Option(min=0, max=1, help="False positive rate that thresholds are set for.")
+    ] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Fit a probe, calibrate it, and measure it on documents that it has not seen.
+
+    Example: `endoscope probe fit harmful.jsonl --model smollm2-135m-instruct
+    --sites resid_post.15 -o harmful-probe`
+    """
+    from endoscope.engine import open
+    from endoscope.probes import FitOptions, Probe, ProbeData
+
+    documents = ProbeData.read(data)  # before the model, which takes longer
+    others = ProbeData.read(held_out) if held_out else None
+    probe = Probe.fit(
+        open(model, device=device),
+        documents,
+        sites=sites,
+        look_ahead=look_ahead,
+        readings=readings,
+        head=head,
+        pooling=pooling,
+        held_out=others,
+        negative=negative,
+        name=output.resolve().name,
+        options=FitOptions(fpr=fpr, seed=seed, window=window),
+        progress=not as_json,
+    )
+    card = probe.save(output)
+    _report(probe, card.evidence, as_json, saved=str(output))
+
+
+@app.command("eval")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A probe that `probe fit` made.")],
+    data: Data,
+    model: Annotated[
+        str | None, typer.Option(help="The model to read; the one on the card if left out.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a probe on labelled text, with 95% intervals over documents.
+
+    Example: `endoscope probe eval harmful-probe other.jsonl --json`
+    """
+    from endoscope.engine import open
+    from endoscope.probes import Probe, ProbeData
+
+    probe, documents = Probe.load(folder), ProbeData.read(data)
+    opened = open(model or probe.card.model_name, device=device)
+    _report(probe, probe.evaluate(opened, documents, progress=not as_json), as_json)
+
+
+def _report(
+    probe: "Probe", evidence: Sequence["Evidence"], as_json: bool, saved: str | None = None
+) -> None:
+    if as_json:
+        about: dict[str, Any] = {
+            "probe": probe.name,
+            "model": probe.card.model_name,
+            "sites": list(probe.card.sites),
+            "details": probe.card.details,
+            "evidence": [figure.model_dump(mode="json") for figure in evidence],
+        }
+        print(json.dumps(about if saved is None else {**about, "saved": saved}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(repr(probe.with_evidence(())), markup=False, highlight=False)
+    table = Table("metric", "label", "value", "95% interval", "documents", "data")
+    for figure in evidence:
+        table.add_row(
+            figure.metric,
+            figure.label or "all",
+            f"{figure.value:.3f}",
+            f"{figure.low:.3f} to {figure.high:.3f}",
+            f"{figure.n:,}",
+            f"{figure.data.name}, {figure.split}",
+        )
+    console.print(table)
+    if saved is not None:
+        console.print(f"Saved to {saved}.", markup=False, highlight=False)

@@ -1,0 +1,148 @@
+"""Calibration, thresholds by a budget of false positives, and intervals."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.nn import functional
+
+from endoscope.errors import InputError
+from endoscope.readouts import Calibration, log_odds
+
+CalibrationMethod = Literal["vector", "temperature", "none"]
+Floats = NDArray[np.floating[Any]]
+PULL = 1e-4
+
+
+def fit_calibration(
+    logits: Tensor, classes: Tensor, method: CalibrationMethod = "vector"
+) -> Calibration:
+    """Fit a calibration that minimises cross-entropy on validation.
+
+    Args:
+        logits: `[n, labels]`.
+        classes: `[n]` int64.
+        method: `vector`: a scale and a shift for each class (with two classes Platt scaling);
+            `temperature`: one scale; both as in Guo et al. 2017; `none`.
+    """
+    odds = log_odds(logits.double())
+    others = odds.shape[1] - 1
+    if method == "none" or not len(odds):
+        return Calibration()
+
+    def unpack(flat: "Floats") -> tuple[Tensor, Tensor]:
+        both = torch.from_numpy(np.asarray(flat, dtype=np.float64))
+        if method == "temperature":
+            return both.exp().expand(others), torch.zeros(others, dtype=torch.float64)
+        return both[:others].exp(), both[others:]
+
+    def objective(flat: "Floats") -> tuple[float, "Floats"]:
+        scale, shift = unpack(flat)
+        scaled = odds[:, 1:] * scale
+        shifted = torch.cat([odds[:, :1], scaled + shift], dim=1)
+        loss = functional.cross_entropy(shifted, classes)
+        residual = torch.softmax(shifted, dim=1)
+        residual[torch.arange(len(classes)), classes] -= 1
+        residual = residual[:, 1:] / len(classes)
+        by_scale, by_shift = (residual * scaled).sum(0), residual.sum(0)
+        if method == "temperature":
+            return float(loss), by_scale.sum()[None].numpy()
+        # A weak pull towards doing nothing: a class that validation separates perfectly would
+        # otherwise be scaled without end.
+        values = torch.from_numpy(np.asarray(flat))
+        loss = loss + PULL / 2 * values.square().sum()
+        return float(loss), (torch.cat([by_scale, by_shift]) + PULL * values).numpy()
+
+    start = np.zeros(1 if method == "temperature" else 2 * others)
+    bounds = [(-4.0, 4.0)] if method == "temperature" else None
+    done = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    scale, shift = unpack(done.x)
+    return Calibration(tuple(scale.tolist()), tuple(shift.tolist()))
+
+
+def ece(probabilities: Tensor, classes: Tensor, bins: int = 15) -> float:
+    """Return the expected calibration error of the likeliest class, over bins of equal mass.
+
+    Guo et al. 2017, "On calibration of modern neural networks"; equal mass rather than equal width,
+    so that no bin rests on a handful of rows.
+
+    Args:
+        probabilities: `[n, labels]`.
+        classes: `[n]` int64.
+        bins: how many.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not len(classes):
+        raise InputError("The calibration error of no rows is undefined.")
+    confidence, guess = probabilities.double().max(dim=1)
+    order = confidence.argsort()
+    confidence, right = confidence[order], (guess == classes).double()[order]
+    gaps = [
+        abs(float(c.sum() - r.sum()))
+        for c, r in zip(
+            torch.tensor_split(confidence, bins), torch.tensor_split(right, bins), strict=True
+        )
+    ]
+    return sum(gaps) / len(classes)
+
+
+def threshold_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) -> float:
+    """Return the lowest threshold above which at most this share of the negatives lies.
+
+    A score counts as positive if it is greater than the threshold.
+
+    Args:
+        scores: `[n]`.
+        positive: `[n]`.
+        budget: highest false positive rate, from 0 to 1.
+
+    Raises:
+        InputError: there are no negatives, or the budget is no rate.
+    """
+    negatives = np.sort(np.asarray(scores)[~np.asarray(positive)])[::-1]
+    if not len(negatives):
+        raise InputError(
+            "Without negatives there is no false positive rate.", "Add documents without the label."
+        )
+    if not 0 <= budget <= 1:
+        raise InputError(f"{budget} is not a false positive rate.", "Give a number from 0 to 1.")
+    allowed = int(budget * len(negatives) + 1e-9)
+    return float(negatives[allowed]) if allowed < len(negatives) else float("-inf")
+
+
+def recall_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) -> float:
+    """Return the share of the positives found at a budget of false positives; NaN without any."""
+    found = np.asarray(scores)[np.asarray(positive)]
+    if not len(found) or len(found) == len(np.asarray(scores)):
+        return float("nan")
+    return float((found > threshold_at_fpr(scores, positive, budget)).mean())
+
+
+def bootstrap_interval(
+    statistic: Callable[[NDArray[np.int64]], float],
+    n: int,
+    *,
+    seed: int = 0,
+    repeats: int = 1000,
+) -> tuple[float, float]:
+    """Return the 95% interval of a statistic, by resampling documents.
+
+    Args:
+        statistic: from indices of documents (with repeats) to a number; NaN where undefined.
+        n: how many documents there are.
+        seed: of the resampling.
+        repeats: how often.
+    """
+    rng = np.random.default_rng(seed)
+    values = np.array([statistic(rng.integers(0, n, n)) for _ in range(repeats)])
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,127 @@
+"""Fitting a head, its calibration and its thresholds from activations."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from endoscope.activations import Activations
+from endoscope.errors import InputError
+from endoscope.probes.calibrate import fit_calibration
+from endoscope.probes.fit_documents import fit_documents
+from endoscope.probes.logistic import Rows
+from endoscope.probes.options import (
+    FitOptions,
+    Fitted,
+    check_classes,
+    class_weights,
+    fit_affine,
+    linear_head,
+    thresholds_for,
+)
+from endoscope.probes.standardise import Scaler, raw_features, text_documents
+from endoscope.readouts import FeatureSpec, Pooling
+
+
+def fit_activations(
+    acts: Activations,
+    classes: Tensor,
+    labels: tuple[str, ...],
+    spec: FeatureSpec,
+    *,
+    train: Sequence[int],
+    validation: Sequence[int],
+    pooling: Pooling | None = None,
+    options: FitOptions | None = None,
+) -> Fitted:
+    """Fit a head on the activations of labelled documents.
+
+    Args:
+        acts: with the sites of `spec`.
+        classes: without pooling `[tokens]`, a class for every row of `acts`; with pooling
+            `[documents]`. Indices into `labels`.
+        labels: names of the classes; the first means "nothing here".
+        spec: which rows become features.
+        train: indices of the documents to fit on.
+        validation: those on which to choose, calibrate and set thresholds.
+        pooling: makes it a probe of whole documents.
+        options: how to fit.
+
+    Raises:
+        InputError: a class is missing from train or validation, or the head does not go with
+            token labels.
+    """
+    options = options or FitOptions()
+    documents = text_documents(acts)
+    if pooling is None:
+        return _fit_tokens(acts, classes, labels, spec, train, validation, documents, options)
+    return fit_documents(
+        acts, classes, labels, spec, train, validation, documents, pooling, options
+    )
+
+
+def _fit_tokens(
+    acts: Activations,
+    classes: Tensor,
+    labels: tuple[str, ...],
+    spec: FeatureSpec,
+    train: Sequence[int],
+    validation: Sequence[int],
+    documents: Tensor,
+    options: FitOptions,
+) -> Fitted:
+    if options.head == "attention":
+        raise InputError(
+            "The attention head judges text as a whole, so it cannot learn spans.",
+            "Use logistic or mass_mean, or give documents with labels.",
+        )
+    generator = torch.Generator().manual_seed(options.seed)
+    train_rows, check_rows = (_rows_of(documents, part) for part in (train, validation))
+    check_classes(classes, (train_rows, check_rows), labels)
+    balance = class_weights(classes[train_rows], len(labels), options)
+    train_rows, stands_for = _sample(train_rows, classes, options.max_rows, generator)
+    # Not by class: calibration and thresholds are about text as it comes.
+    check_rows = _some(check_rows, options.max_rows // 2, generator)
+
+    features = raw_features(acts, spec, documents, train_rows)
+    scaler = Scaler.of(features)
+    truth = classes[train_rows]
+    fit_on = Rows(scaler(features), truth, stands_for * balance[truth])
+    features = raw_features(acts, spec, documents, check_rows)
+    truth = classes[check_rows]
+    check_on = Rows(scaler(features), truth, balance[truth])
+
+    fitted = fit_affine(fit_on, check_on, len(labels), options)
+    logits = fitted(check_on.features)
+    calibration = fit_calibration(logits, truth, options.calibration)
+    thresholds = thresholds_for(calibration, logits, truth, labels, options)
+    return Fitted(
+        linear_head(fitted, scaler, labels, options), calibration, thresholds, fitted.penalty
+    )
+
+
+def _rows_of(documents: Tensor, chosen: Sequence[int]) -> Tensor:
+    return torch.nonzero(torch.isin(documents, torch.tensor(list(chosen)))).squeeze(1)
+
+
+def _some(rows: Tensor, limit: int, generator: torch.Generator) -> Tensor:
+    if len(rows) <= limit:
+        return rows
+    return rows[torch.randperm(len(rows), generator=generator)[:limit]]
+
+
+def _sample(
+    rows: Tensor, classes: Tensor, limit: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return at most `limit` rows, labelled ones first, and how many rows each stands for."""
+    nothing = classes[rows] == 0
+    labelled, others = rows[~nothing], rows[nothing]
+    room = min(len(others), max(limit - len(labelled), limit // 2))
+    kept, stands_for = [], []
+    for part, most in ((labelled, limit - room), (others, room)):
+        some = _some(part, most, generator)
+        kept.append(some)
+        stands_for.append(torch.full((len(some),), len(part) / max(1, len(some))))
+    both, weights = torch.cat(kept), torch.cat(stands_for)
+    order = both.argsort()
+    return both[order], weights[order]

@@ -1,0 +1,229 @@
+"""Figures of a probe on held-out documents, with intervals over documents."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from endoscope.artifacts import Evidence
+from endoscope.probes.calibrate import bootstrap_interval, ece, recall_at_fpr
+from endoscope.probes.data import ProbeData, token_labels
+from endoscope.probes.documents import LabelledSpan
+from endoscope.readouts import TokenScores
+
+Counts = NDArray[np.int64]
+"""`[..., 3]`: true positives, false positives, false negatives."""
+
+
+def count(guess: Tensor, truth: Tensor, n_labels: int) -> Counts:
+    """Count hits and misses of each label after the first, `[labels - 1, 3]`.
+
+    Args:
+        guess: `[n]` classes that the probe gives.
+        truth: `[n]` classes.
+        n_labels: number of classes.
+    """
+    counts = []
+    for label in range(1, n_labels):
+        g, t = guess == label, truth == label
+        counts.append([int((g & t).sum()), int((g & ~t).sum()), int((~g & t).sum())])
+    return np.array(counts, dtype=np.int64).reshape(-1, 3)
+
+
+def f1(counts: Counts) -> float:
+    """Return F1; NaN where there is nothing to find and nothing was found."""
+    hits, false, missed = counts.tolist()
+    return 2 * hits / (2 * hits + false + missed) if hits + false + missed else float("nan")
+
+
+def precision(counts: Counts) -> float:
+    """Return precision; NaN where nothing was found."""
+    hits, false, _ = counts.tolist()
+    return hits / (hits + false) if hits + false else float("nan")
+
+
+def recall(counts: Counts) -> float:
+    """Return recall; NaN where there is nothing to find."""
+    hits, _, missed = counts.tolist()
+    return hits / (hits + missed) if hits + missed else float("nan")
+
+
+def count_characters(
+    text: str,
+    scores: TokenScores,
+    spans: Sequence[LabelledSpan],
+) -> Counts:
+    """Count characters as `count` does tokens; white space counts for nothing.
+
+    A character has the class of the likeliest label of its token; where several tokens make up one
+    character, that of the first which is not nothing.
+    """
+    guess, truth = np.zeros((2, len(text)), dtype=np.int64)
+    classes = scores.probabilities.argmax(dim=1).tolist()
+    for (start, end), label in zip(scores.offsets.tolist(), classes, strict=True):
+        part = guess[start:end]
+        part[part == 0] = label
+    for start, end, name in spans:
+        truth[start:end] = scores.labels.index(name)
+    solid = np.array([not character.isspace() for character in text], dtype=bool)
+    return count(torch.from_numpy(guess[solid]), torch.from_numpy(truth[solid]), len(scores.labels))
+
+
+def token_evidence(data: ProbeData, scores: Sequence[TokenScores], seed: int = 0) -> list[Evidence]:
+    """Return F1, precision and recall of tokens, F1 of characters, and calibration error.
+
+    Each for every label and for all together (micro-averaged).
+
+    Args:
+        data: documents with spans.
+        scores: of the same documents.
+        seed: of the bootstrap.
+    """
+    labels = scores[0].labels
+    truths = [
+        token_labels(s.offsets, d.spans or (), labels)
+        for d, s in zip(data.documents, scores, strict=True)
+    ]
+    tokens = np.stack(
+        [
+            count(s.probabilities.argmax(1), t, len(labels))
+            for s, t in zip(scores, truths, strict=True)
+        ]
+    )
+    characters = np.stack(
+        [
+            count_characters(str(d.content), s, d.spans or ())
+            for d, s in zip(data.documents, scores, strict=True)
+        ]
+    )
+    evidence = []
+    for metric, figure, counts in (
+        ("f1_tokens", f1, tokens),
+        ("precision_tokens", precision, tokens),
+        ("recall_tokens", recall, tokens),
+        ("f1_characters", f1, characters),
+    ):
+        whole = counts.sum(1)
+        evidence += _counted(data, metric, figure, whole, None, seed)
+        for i, label in enumerate(labels[1:]):
+            evidence += _counted(data, metric, figure, counts[:, i], label, seed)
+    pooled = torch.cat([s.probabilities for s in scores]), torch.cat(truths)
+    lengths = np.cumsum([0, *(len(t) for t in truths)])
+
+    def error(chosen: NDArray[np.int64]) -> float:
+        rows = torch.from_numpy(
+            np.concatenate([np.arange(lengths[i], lengths[i + 1]) for i in chosen])
+        )
+        return ece(pooled[0][rows], pooled[1][rows])
+
+    every = np.arange(len(data))
+    evidence += _evidence(data, "ece_tokens", error, every, None, seed, repeats=100)
+    return evidence
+
+
+def document_evidence(
+    data: ProbeData,
+    probabilities: Tensor,
+    labels: tuple[str, ...],
+    thresholds: dict[str, float],
+    *,
+    fpr: float = 0.01,
+    seed: int = 0,
+) -> list[Evidence]:
+    """Return recall at a false positive rate, AUROC, figures at the threshold, calibration error.
+
+    Args:
+        data: documents with labels.
+        probabilities: `[documents, labels]`.
+        labels: names of the classes.
+        thresholds: of each label after the first, set before on other data.
+        fpr: the false positive rate.
+        seed: of the bootstrap.
+    """
+    classes = data.classes(labels)
+    scores = probabilities.double().numpy()
+    evidence = []
+    every = np.arange(len(data))
+    for i, label in enumerate(labels[1:], start=1):
+        truth, score = (classes == i).numpy(), scores[:, i]
+        flagged = score > thresholds[label]
+        figures = _document_figures(score, truth, flagged, fpr)
+        for metric, figure in figures.items():
+            evidence += _evidence(data, metric, figure, every, label, seed)
+    evidence += _evidence(
+        data, "ece", lambda r: ece(probabilities[r], classes[r]), every, None, seed
+    )
+    return evidence
+
+
+def _document_figures(
+    score: NDArray[np.float64], truth: NDArray[np.bool_], flagged: NDArray[np.bool_], fpr: float
+) -> dict[str, Callable[[NDArray[np.int64]], float]]:
+    return {
+        f"recall_at_fpr_{fpr:g}": lambda rows: recall_at_fpr(score[rows], truth[rows], fpr),
+        "auroc": lambda rows: _auroc(score[rows], truth[rows]),
+        "recall_at_threshold": lambda rows: _rate(flagged[rows][truth[rows]]),
+        "fpr_at_threshold": lambda rows: _rate(flagged[rows][~truth[rows]]),
+        "f1_at_threshold": lambda rows: _f1_of(flagged[rows], truth[rows]),
+    }
+
+
+def _counted(
+    data: ProbeData,
+    metric: str,
+    figure: Callable[[Counts], float],
+    counts: Counts,
+    label: str | None,
+    seed: int,
+) -> list[Evidence]:
+    def of(chosen: NDArray[np.int64]) -> float:
+        return figure(counts[chosen].sum(0))
+
+    return _evidence(data, metric, of, np.arange(len(counts)), label, seed)
+
+
+def _evidence(
+    data: ProbeData,
+    metric: str,
+    statistic: Callable[[NDArray[np.int64]], float],
+    every: NDArray[np.int64],
+    label: str | None,
+    seed: int,
+    repeats: int = 1000,
+) -> list[Evidence]:
+    """Return the figure with its interval, or nothing where it is undefined."""
+    value = statistic(every)
+    if np.isnan(value):
+        return []
+    low, high = bootstrap_interval(statistic, len(every), seed=seed, repeats=repeats)
+    return [
+        Evidence(
+            metric=metric,
+            value=value,
+            low=min(low, value),
+            high=max(high, value),
+            n=len(every),
+            data=data.ref,
+            split=data.part,
+            label=label,
+        )
+    ]
+
+
+def _auroc(score: NDArray[Any], truth: NDArray[np.bool_]) -> float:
+    if truth.all() or not truth.any():
+        return float("nan")
+    return float(roc_auc_score(truth, score))
+
+
+def _rate(hits: NDArray[np.bool_]) -> float:
+    return float(hits.mean()) if len(hits) else float("nan")
+
+
+def _f1_of(guess: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    counts = [(guess & truth).sum(), (guess & ~truth).sum(), (~guess & truth).sum()]
+    return f1(np.array(counts, dtype=np.int64))

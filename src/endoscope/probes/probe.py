@@ -1,0 +1,379 @@
+"""Probes: what a model represents, read from its activations."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import join
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from endoscope.activations import Activations
+from endoscope.artifacts import (
+    Card,
+    Evidence,
+    check_model,
+    load_artifact,
+    save_artifact,
+)
+from endoscope.engine import Model
+from endoscope.errors import InputError
+from endoscope.models import Site
+from endoscope.probes.data import ProbeData, token_labels
+from endoscope.probes.documents import Message
+from endoscope.probes.fit import fit_activations
+from endoscope.probes.metrics import document_evidence, token_evidence
+from endoscope.probes.options import FitOptions, Fitted
+from endoscope.probes.standardise import document_rows, text_documents
+from endoscope.progress import progress as progress_bar
+from endoscope.readouts import (
+    Calibration,
+    FeatureSpec,
+    Head,
+    IncrementalScorer,
+    Pooling,
+    TokenScores,
+    head_from_tensors,
+)
+
+KIND = "probe"
+CHUNK = 256  # documents whose activations are held at once while scoring
+Content = str | list[Message]
+
+
+@dataclass(frozen=True, repr=False)
+class Probe:
+    """Sites → features → head → class scores → calibrated probabilities, and the evidence.
+
+    Attributes:
+        spec: which rows of activations become features.
+        head: scores features.
+        calibration: of token logits, or of document logits where there is a pooling.
+        pooling: makes document scores from those of tokens; None for a probe of tokens.
+        thresholds: for each label after the first, set for the false positive rate on the card.
+        card: what it is, and what speaks for it.
+
+    Example:
+        >>> probe = Probe.fit(model, ProbeData.read("harmful.jsonl"), sites="resid_post.12")
+        >>> probe.score_documents(model, ["How do I bake bread?"])
+    """
+
+    spec: FeatureSpec
+    head: Head
+    calibration: Calibration
+    pooling: Pooling | None
+    thresholds: dict[str, float]
+    card: Card
+
+    @classmethod
+    def fit(
+        cls,
+        model: Model,
+        data: ProbeData,
+        *,
+        sites: str | Site | Sequence[str | Site],
+        look_ahead: int = 0,
+        readings: int = 1,
+        head: str = "logistic",
+        pooling: str | Pooling | None = None,
+        held_out: ProbeData | None = None,
+        negative: str | None = None,
+        name: str | None = None,
+        options: FitOptions | None = None,
+        progress: bool = False,
+    ) -> "Probe":
+        """Fit a probe on labelled documents.
+
+        Documents are split by group and label: 70% to fit on, 15% to choose the penalty, calibrate
+        and set thresholds on, 15% to measure on. With `held_out` all but 15% is fitted on.
+
+        Args:
+            model: whose activations are read.
+            data: spans make a probe of tokens, labels one of documents.
+            sites: such as `"resid_post.9,resid_post.12"`.
+            look_ahead: following tokens to use; the latency of streamed scores.
+            readings: 2 to read the text twice; such a probe cannot stream.
+            head: `logistic`, `mass_mean` or `attention` (documents only).
+            pooling: of document probes, such as `mean` or `top_k_mean:8`. If left out, `max` for
+                the attention head, which pools over windows, else `mean`.
+            held_out: other data to measure on.
+            negative: the document label that means "nothing"; the most frequent if left out.
+            name: on the card; the name of the data if left out.
+            options: how to fit; `head` here wins over the one there.
+            progress: show a bar.
+
+        Raises:
+            InputError: sites, labels or options that do not fit the model or the data.
+        """
+        options = replace(options or FitOptions(), head=head)
+        spec = FeatureSpec(sites, look_ahead, readings)  # type: ignore[arg-type]  # parses text
+        pools = _pooling(data, pooling, head)
+        labels = data.labels(negative)
+        shares = {"train": 0.7, "validation": 0.15, "test": 0.15}
+        if held_out is not None:
+            _check_level(held_out, data.level)
+            held_out.check_labels(labels)
+            shares = {"train": 0.85, "validation": 0.15}
+        parts = data.split(shares, seed=options.seed)
+        if held_out is None and not parts["test"]:
+            raise InputError(f"{data.name} is too small to keep documents for testing.")
+
+        acts = _capture(model, data, spec, progress)
+        classes = data.classes(labels) if pools else _token_classes(acts, data, labels)
+        fitted = fit_activations(
+            acts,
+            classes,
+            labels,
+            spec,
+            train=parts["train"],
+            validation=parts["validation"],
+            pooling=pools,
+            options=options,
+        )
+        probe = cls._of(fitted, model, data, spec, pools, options, name)
+        if held_out is None:
+            test = data.take(parts["test"], "test")
+            evidence = probe.evidence_on(
+                test, (acts.document(document) for document in parts["test"])
+            )
+        else:
+            evidence = probe.evaluate(model, held_out, progress=progress)
+        return probe.with_evidence(evidence)
+
+    @classmethod
+    def _of(
+        cls,
+        fitted: Fitted,
+        model: Model,
+        data: ProbeData,
+        spec: FeatureSpec,
+        pooling: Pooling | None,
+        options: FitOptions,
+        name: str | None,
+    ) -> "Probe":
+        sites = tuple(map(str, spec.sites))
+        command = ["endoscope", "probe", "fit", data.name, "--model", model.name]
+        command += ["--sites", ",".join(sites), "--look-ahead", str(spec.look_ahead)]
+        command += ["--readings", str(spec.readings), "--head", options.head]
+        command += ["--pooling", str(pooling)] if pooling else []
+        command += ["--fpr", str(options.fpr), "--seed", str(options.seed), "-o", "DIR"]
+        return cls.make(
+            fitted,
+            spec,
+            pooling,
+            Card(
+                kind=KIND,
+                name=name or Path(data.name).stem,
+                model=model.fingerprint,
+                model_name=model.name,
+                data=data.ref,
+                command=join(command),
+                sites=sites,
+                seed=options.seed,
+                details={"penalty": fitted.penalty, "fpr": options.fpr},
+            ),
+        )
+
+    @classmethod
+    def make(
+        cls, fitted: Fitted, spec: FeatureSpec, pooling: Pooling | None, card: Card
+    ) -> "Probe":
+        """Make a probe of what `fit_activations` gave; the card gets the settings added."""
+        details: dict[str, Any] = {
+            **card.details,
+            "level": "document" if pooling else "token",
+            "look_ahead": spec.look_ahead,
+            "latency_tokens": spec.look_ahead if spec.readings == 1 else None,
+            "readings": spec.readings,
+            "head": fitted.head.config(),
+            "pooling": str(pooling) if pooling else None,
+            "calibration": {
+                "scale": list(fitted.calibration.scale),
+                "shift": list(fitted.calibration.shift),
+            },
+            "thresholds": fitted.thresholds,
+        }
+        card = card.model_copy(update={"details": details, "sites": tuple(map(str, spec.sites))})
+        return cls(spec, fitted.head, fitted.calibration, pooling, fitted.thresholds, card)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes; the first means "nothing here"."""
+        return self.head.labels
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.card.name
+
+    def score(
+        self, model: Model, texts: Sequence[Content], *, progress: bool = False
+    ) -> list[TokenScores]:
+        """Return the scores of the tokens of each text, in order.
+
+        Raises:
+            InputError: the model is foreign to the probe. (A derived one gives a warning.)
+        """
+        return [self.score_activations(acts) for acts in self._read(model, texts, progress)]
+
+    def score_documents(
+        self, model: Model, texts: Sequence[Content], *, progress: bool = False
+    ) -> Tensor:
+        """Return the probabilities of each text, `[documents, labels]`.
+
+        Raises:
+            InputError: this is a probe of tokens, a text is empty, or the model is foreign.
+        """
+        if self.pooling is None:
+            raise InputError(f"The probe {self.name} scores tokens, not documents.", "Use score().")
+        scores = [self._score_document(acts) for acts in self._read(model, texts, progress)]
+        return torch.stack(scores) if scores else torch.zeros(0, len(self.labels))
+
+    def stream(self) -> IncrementalScorer:
+        """Return a scorer that takes rows as they are decoded.
+
+        Raises:
+            InputError: the probe reads the text twice, which a stream cannot.
+        """
+        return IncrementalScorer(self.spec, self.head, self.calibration, self.pooling)
+
+    def evaluate(self, model: Model, data: ProbeData, *, progress: bool = False) -> list[Evidence]:
+        """Measure the probe on labelled documents, with 95% intervals over documents.
+
+        Raises:
+            InputError: the data has other labels or is of another kind, or the model is foreign.
+        """
+        _check_level(data, "document" if self.pooling else "token")
+        data.check_labels(self.labels)
+        return self.evidence_on(data, self._read(model, data.contents, progress))
+
+    def with_evidence(self, evidence: Sequence[Evidence]) -> "Probe":
+        """Return the same probe with this evidence on its card."""
+        return replace(self, card=self.card.model_copy(update={"evidence": tuple(evidence)}))
+
+    def save(self, folder: str | Path) -> Card:
+        """Save the probe, whole or not at all, and return its card.
+
+        Raises:
+            InputError: the disk is full, or something else than a probe is there.
+        """
+        return save_artifact(folder, self.card, self.head.tensors())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Probe":
+        """Load a probe.
+
+        Raises:
+            InputError: there is none, or it is damaged or of another version; says what to do.
+        """
+        card, tensors = load_artifact(folder, KIND)
+        details: Any = card.details
+        try:
+            head = head_from_tensors(details["head"], tensors)
+            spec = FeatureSpec(card.sites, details["look_ahead"], details["readings"])  # type: ignore[arg-type]
+            pooling = Pooling.parse(details["pooling"]) if details["pooling"] else None
+            calibration = Calibration(
+                tuple(details["calibration"]["scale"]), tuple(details["calibration"]["shift"])
+            )
+            thresholds = {label: float(details["thresholds"][label]) for label in head.labels[1:]}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"The card of {folder} lacks settings of a probe ({type(error).__name__}).",
+                f"Make it again: {card.command}",
+            ) from error
+        return cls(spec, head, calibration, pooling, thresholds, card)
+
+    def _read(
+        self, model: Model, texts: Sequence[Content], progress: bool
+    ) -> Iterator[Activations]:
+        check_model(self.card.model, model.fingerprint, f"The probe {self.name}")
+        width = self.spec.width(model.d_model)
+        if width != self.head.n_features:
+            raise InputError(
+                f"The probe {self.name} takes {self.head.n_features} features; this model gives "
+                f"{width}.",
+                "Open the model that it was made with.",
+            )
+        with progress_bar("reading", len(texts), show=progress) as advance:
+            for start in range(0, len(texts), CHUNK):
+                part = texts[start : start + CHUNK]
+                acts = model.capture(part, self.spec.sites, readings=self.spec.readings)
+                for document in range(len(part)):
+                    yield acts.document(document)
+                advance(len(part))
+
+    def _logits(self, acts: Activations) -> tuple[Tensor, Tensor]:
+        """Return offsets and logits of the tokens of one document."""
+        documents = text_documents(acts)
+        rows = document_rows(acts, documents, 0)
+        features = self.spec.at(acts.values, documents, rows)
+        return acts.offsets[rows].cpu(), self.head(features).cpu()
+
+    def score_activations(self, acts: Activations) -> TokenScores:
+        """Return the scores of the tokens of one document that was captured already."""
+        offsets, logits = self._logits(acts)
+        return TokenScores(offsets, self.calibration.probabilities(logits), self.labels)
+
+    def _score_document(self, acts: Activations) -> Tensor:
+        assert self.pooling is not None
+        return self.calibration.probabilities(self.pooling(self._logits(acts)[1]))
+
+    def evidence_on(self, data: ProbeData, activations: Iterable[Activations]) -> list[Evidence]:
+        """Measure the probe on labelled documents that were captured already, one by one."""
+        if self.pooling is None:
+            return token_evidence(data, [self.score_activations(acts) for acts in activations])
+        probabilities = torch.stack([self._score_document(acts) for acts in activations])
+        fpr = float(self.card.details.get("fpr", 0.01))  # type: ignore[arg-type]
+        return document_evidence(data, probabilities, self.labels, self.thresholds, fpr=fpr)
+
+    def __repr__(self) -> str:
+        what = f"document probe, {self.pooling} pooling" if self.pooling else "token probe"
+        latency = f"latency {self.spec.look_ahead} tokens"
+        if self.spec.readings == 2:
+            latency = "reads the text twice"
+        lines = [
+            f"Probe({self.name!r}: {what}, {self.head.kind} head, {latency})",
+            f"  labels    {', '.join(self.labels)}",
+            f"  sites     {', '.join(map(str, self.spec.sites))} of {self.card.model_name}",
+        ]
+        lines += [
+            f"  {'' if i else 'evidence':<8}  {figure}"
+            for i, figure in enumerate(e for e in self.card.evidence if e.label is None)
+        ]
+        return "\n".join(lines)
+
+
+def _pooling(data: ProbeData, pooling: str | Pooling | None, head: str) -> Pooling | None:
+    if data.level == "token":
+        if pooling is not None:
+            raise InputError("Spans are scored token by token.", "Leave the pooling out.")
+        return None
+    return Pooling.parse(pooling or ("max" if head == "attention" else "mean"))
+
+
+def _check_level(data: ProbeData, level: str) -> None:
+    if data.level != level:
+        wanted = {"token": "spans", "document": "labels"}[level]
+        raise InputError(f"{data.name} has no {wanted}, which this probe is about.")
+
+
+def _capture(model: Model, data: ProbeData, spec: FeatureSpec, progress: bool) -> Activations:
+    """Read all documents; bfloat16, as half the memory serves training as well."""
+    parts = []
+    with progress_bar("reading", len(data), show=progress) as advance:
+        for start in range(0, len(data), CHUNK):
+            contents = data.contents[start : start + CHUNK]
+            ids = data.ids[start : start + CHUNK]
+            acts = model.capture(contents, spec.sites, readings=spec.readings, ids=ids)
+            parts.append(acts.to(torch.bfloat16))
+            advance(len(contents))
+    return Activations.concatenate(parts)
+
+
+def _token_classes(acts: Activations, data: ProbeData, labels: tuple[str, ...]) -> Tensor:
+    classes = [
+        token_labels(acts.offsets[acts.rows(i)], document.spans or (), labels)
+        for i, document in enumerate(data.documents)
+    ]
+    return torch.cat(classes)

@@ -1,0 +1,55 @@
+"""Class scores of tokens, and what turns them into probabilities that mean what they say."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TokenScores(NamedTuple):
+    """The scores of one document.
+
+    Attributes:
+        offsets: `[tokens, 2]`, the characters of each token, in code points, end exclusive.
+        probabilities: `[tokens, labels]`, float32, calibrated; rows sum to 1.
+        labels: names of the classes; the first means "nothing here".
+    """
+
+    offsets: Tensor
+    probabilities: Tensor
+    labels: tuple[str, ...]
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Return logits relative to class 0, whose own become zeros: the same probabilities."""
+    return logits - logits[..., :1]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """An affine map of the log-odds of each class against class 0.
+
+    One shared scale and no shift is temperature scaling (Guo et al. 2017, "On calibration of
+    modern neural networks"); a scale and a shift for each class is vector scaling, with two
+    classes Platt's. Class 0 has log-odds zero and stays there.
+
+    Args:
+        scale: one factor for each label after the first; empty leaves the scores as they are.
+        shift: likewise, added after scaling.
+    """
+
+    scale: tuple[float, ...] = ()
+    shift: tuple[float, ...] = ()
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return calibrated log-odds, `[..., labels]`, for logits of the same shape."""
+        odds = log_odds(logits)
+        if not self.scale:
+            return odds
+        scale = odds.new_tensor((1.0, *self.scale))
+        return odds * scale + odds.new_tensor((0.0, *self.shift))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return calibrated probabilities, `[..., labels]`, float32."""
+        return torch.softmax(self(logits), dim=-1).float()
