@@ -36,9 +36,13 @@ class PatternScorer:
         self.thresholds = dict.fromkeys(patterns, 0.5)
         self.max_characters = max_characters
         self.calls = 0
+        self.max_tokens = 10**9
         self._patterns = [regex.compile(pattern) for pattern in patterns.values()]
         self._tokens = regex.compile(tokens)
         self._context = context
+
+    def fits(self, text: str) -> bool:
+        return len(self._tokens.findall(text)) <= self.max_tokens
 
     def score(self, texts: Sequence[str]) -> list[TokenScores]:
         self.calls += 1

@@ -128,6 +128,12 @@ def test_help_teaches_with_examples() -> None:
     assert "exit code is 2" in " ".join(text.split())
 
 
+def test_the_policy_is_shown_to_be_copied(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(run("--show-policy").stdout_bytes)
+    again = Policy.load(tmp_path / "mine.yaml")
+    assert again.model_dump() == Policy.load("pii").model_dump()
+
+
 def test_sniffing_takes_nothing_from_a_slow_pipe() -> None:
     class Drip(io.BytesIO):
         def read1(self, size: int | None = -1, /) -> bytes:

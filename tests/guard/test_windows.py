@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scorers import NAMES, PatternScorer
 
-from endoscope.guard import Guard, Policy, Rule
+from endoscope.guard import Guard, Policy, Rule, UnscoredError
 from endoscope.guard.scoring import score
 from endoscope.guard.windows import cut, join
 
@@ -94,6 +94,19 @@ def test_each_token_comes_from_the_window_with_most_context_around_it() -> None:
         # the ends of the document are no lack of context
         if start > 50 and end < len(text) - 50:
             assert ours >= max(context) - 2
+
+
+def test_windows_shrink_where_characters_make_more_tokens_than_fit() -> None:
+    scorer = PatternScorer({"NAME": "Mary"}, max_characters=200, tokens=r"\X")
+    scorer.max_tokens = 60
+    text = "a " * 100 + "Mary" + " b" * 100
+    joined = score(scorer, [text])[0]
+    flagged = joined.offsets[joined.probabilities[:, 1] > 0.5].tolist()
+    assert flagged == [[n, n + 1] for n in range(200, 204)]
+    assert all(scorer.fits(text[w.start : w.end]) for w in cut(text, 50, 12))
+    scorer.max_tokens = 5
+    with pytest.raises(UnscoredError, match="cannot read enough"):
+        score(scorer, [text])
 
 
 def test_cut_refuses_an_overlap_that_is_too_large() -> None:

@@ -22,7 +22,7 @@ def guard(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="[IN]",
+            metavar="IN",
             help='JSON lines `{"id", "text"}`, or a text file. `-` or nothing: standard input.',
             show_default=False,
         ),
@@ -33,6 +33,9 @@ def guard(
     policy: Annotated[
         str, typer.Option(help="What to look for and what to do with it: `pii`, or a YAML file.")
     ] = "pii",
+    show_policy: Annotated[
+        bool, typer.Option("--show-policy", help="Print the policy, to start one of your own.")
+    ] = False,
     text: Annotated[
         bool, typer.Option("--text", help="The input is plain text, whatever it is called.")
     ] = False,
@@ -59,28 +62,32 @@ def guard(
         str, typer.Option(help="Where it runs: `auto`, `cpu`, `cuda`, `mps`.")
     ] = "auto",
 ) -> None:
-    r"""Find personal data in text, and redact it.
+    """Find personal data in text, and redact it.
 
     A line that cannot be read or scored is never passed on: an `error` line without its text takes
-    its place, the rest is done, and the exit code is 2. Long runs from file to file that were
-    interrupted go on when the same command is given again.
+    its place, the rest is done, and the exit code is 2. A long run from file to file that was
+    interrupted goes on when the same command is given again.
 
-    \b
     **Examples**
 
-    `endoscope guard mails.jsonl -o clean.jsonl`
+    - `endoscope guard mails.jsonl -o clean.jsonl`:
     one `{"id", "redacted", "spans"}` line for each `{"id", "text"}` line
 
-    `echo "I am Mary Jones, 020 7946 0958" | endoscope guard`
+    - `echo "I am Mary Jones, 020 7946 0958" | endoscope guard`:
     plain text through a pipe
 
-    `endoscope guard letter.txt --json`
+    - `endoscope guard letter.txt --json`:
     where the values are, in Unicode code points of the text
 
-    `endoscope guard mails.jsonl -o clean.jsonl --policy mine.yaml`
-    other labels, thresholds and replacements: copy the file that
-    `python -c "from endoscope.guard.policy import shipped_policies as s; print(s()['pii'])"` names
+    - `endoscope guard --show-policy > mine.yaml`, then
+    `endoscope guard mails.jsonl -o clean.jsonl --policy mine.yaml`:
+    other labels, thresholds and replacements
     """
+    if show_policy:
+        from endoscope.guard.policy import read_policy
+
+        sys.stdout.write(read_policy(policy)[0])
+        return
     from endoscope.guard import Guard, Policy
 
     opened = Policy.load(policy)  # before the model, which takes longer

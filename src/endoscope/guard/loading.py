@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from endoscope.artifacts.hashing import hash_bytes
 from endoscope.engine import Model
 from endoscope.engine import open as open_model
 from endoscope.errors import InputError
@@ -22,22 +23,41 @@ class ProbeScorer:
     Args:
         probe: scores tokens.
         model: what it reads.
+
+    Raises:
+        InputError: the probe scores documents.
     """
 
-    # Twice 1,000 characters of four bytes each are 8,000 tokens at the very worst: what the
-    # smallest of the embedded models has room for, at two readings.
+    # A window shares a quarter with the next: at least 125 characters around each token. Longer
+    # windows cost more a character, for attention is quadratic.
     max_characters = 1000
 
     def __init__(self, probe: Probe, model: Model) -> None:
+        if probe.pooling is not None:
+            raise InputError(
+                f"The probe {probe.name} scores documents; a guard needs one that scores tokens.",
+                "Fit it on data with spans.",
+            )
         self.probe = probe
         self.model = model
-        self.name = f"{probe.card.name} {probe.card.tensors_sha256}"
+        self.name = f"{probe.name} {hash_bytes(probe.card.model_dump_json().encode())}"
         self.labels = probe.labels
         self.thresholds: Mapping[str, float] = probe.thresholds
 
     def score(self, texts: Sequence[str]) -> list[TokenScores]:
         """Score every token of each text."""
         return self.probe.score(self.model, texts)
+
+    def fits(self, text: str) -> bool:
+        """Whether the model has room for all tokens of a text, at every reading."""
+        room = self.model.loaded.anatomy.max_tokens
+        if room is None:
+            return True
+        readings = self.probe.spec.readings
+        room = (room - 2) // readings  # BOS, and a line break between two readings
+        if 4 * len(text) <= room:  # a token holds a byte at least
+            return True
+        return len(self.model.tokenizer.encode(text, special=False).ids) <= room
 
     def __repr__(self) -> str:
         return f"ProbeScorer({self.probe!r} on {self.model!r})"

@@ -133,7 +133,7 @@ class Policy(_Strict):
         Raises:
             InputError: there is no such policy, or it is not valid; says which key and why.
         """
-        source, folder = _source(name)
+        source, folder = read_policy(name)
         try:
             content = yaml.safe_load(source)
         except (yaml.YAMLError, RecursionError) as error:
@@ -150,7 +150,7 @@ class Policy(_Strict):
             raise InputError(f"{name}: {_explain(error)}", _EXAMPLE) from error
 
 
-_EXAMPLE = "`endoscope guard --help` shows where the commented policy pii.yaml is."
+_EXAMPLE = "`endoscope guard --show-policy` prints a policy with comments."
 
 
 def shipped_policies() -> dict[str, Path]:
@@ -162,8 +162,12 @@ def shipped_policies() -> dict[str, Path]:
     }
 
 
-def _source(name: str | Path) -> tuple[str, Path]:
-    """Content of a policy, and the folder that its relative paths start from."""
+def read_policy(name: str | Path) -> tuple[str, Path]:
+    """Return the content of a policy, and the folder that its relative paths start from.
+
+    Raises:
+        InputError: there is no such policy.
+    """
     path = shipped_policies().get(str(name), Path(name))
     try:
         return path.read_text(encoding="utf-8"), path.parent

@@ -11,9 +11,10 @@ import torch
 
 from endoscope.errors import InputError
 from endoscope.guard.policy import Language
-from endoscope.guard.windows import cut, join
+from endoscope.guard.windows import Window, cut, join
 from endoscope.readouts import TokenScores
 
+_SMALLEST = 16  # characters in a window; fewer say nothing about each other
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JAPANESE = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Han}]")
 
@@ -29,7 +30,7 @@ class Scorer(Protocol):
         name: tells this probe from others, and from others of its name.
         labels: its classes; the first means "nothing here".
         thresholds: its own threshold for each label.
-        max_characters: the most characters that it reads at once.
+        max_characters: the most characters that it should read at once.
     """
 
     @property
@@ -40,6 +41,10 @@ class Scorer(Protocol):
     def thresholds(self) -> Mapping[str, float]: ...  # noqa: D102
     @property
     def max_characters(self) -> int: ...  # noqa: D102
+
+    def fits(self, text: str) -> bool:
+        """Whether it can read a text of at most `max_characters` at once."""
+        ...
 
     def score(self, texts: Sequence[str]) -> list[TokenScores]:
         """Score every token of each text."""
@@ -65,9 +70,8 @@ def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
     Raises:
         UnscoredError: the scorer failed, or its scores do not cover a text.
     """
-    size = scorer.max_characters
     readable = [_readable(text) for text in texts]
-    windows = [cut(text, size, size // 4) for text in readable]
+    windows = [_windows(scorer, text) for text in readable]
     parts = [
         text[w.start : w.end] for text, own in zip(readable, windows, strict=True) for w in own
     ]
@@ -87,6 +91,17 @@ def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
         join(own, [next(following) for _ in own]) if own else _nothing(scorer.labels)
         for own in windows
     ]
+
+
+def _windows(scorer: Scorer, text: str) -> list[Window]:
+    """Windows of a text, smaller ones where its characters make more tokens than is usual."""
+    size = scorer.max_characters
+    while size >= _SMALLEST:
+        windows = cut(text, size, size // 4)
+        if all(scorer.fits(text[w.start : w.end]) for w in windows):
+            return windows
+        size //= 2
+    raise UnscoredError("the model cannot read enough characters at once")
 
 
 def check(text: str, scores: TokenScores, labels: Sequence[str]) -> None:
