@@ -28,7 +28,9 @@ class Person(NamedTuple):
 
 def draw(rng: random.Random) -> Person:
     """A person of any kind, Japanese and European ones most often."""
-    return rng.choices(_KINDS, weights=_WEIGHTS)[0](rng)
+    kinds, weights = zip(*_KINDS, strict=True)
+    kind: Callable[[random.Random], Person] = rng.choices(kinds, weights=weights)[0]
+    return kind(rng)
 
 
 def draw_japanese(rng: random.Random) -> Person:
@@ -38,6 +40,14 @@ def draw_japanese(rng: random.Random) -> Person:
     kana = f"{_read(SURNAME, family, rng)} {_read(GIVEN, given, rng)}"
     space = "" if rng.random() < 0.93 else rng.choice(" 　")
     return Person(family + space + given, family, given, kana, foreign.romaji(rng))
+
+
+def _kana_only(rng: random.Random) -> Person:
+    """A person who writes the whole name in kana."""
+    kana = _kana(rng)
+    family, given = kana.split()
+    name = rng.choice((family + given, family + given, kana, given))
+    return Person(name, given if rng.random() < 0.5 else name, given, kana, foreign.romaji(rng))
 
 
 def _read(pos: str, name: str, rng: random.Random) -> str:
@@ -52,7 +62,7 @@ def _family(rng: random.Random) -> str:
 
 def _given(rng: random.Random) -> str:
     kind = rng.random()
-    if kind < 0.78:
+    if kind < 0.74:
         return words(GIVEN, r"[一-鿿々]{1,3}").draw(rng)
     if kind < 0.86:
         return words(GIVEN, r"[ぁ-ん]{2,4}").draw(rng)
@@ -116,9 +126,7 @@ def _monarch(rng: random.Random) -> Person:
     name = foreign.name(rng)[0]
     kind = rng.random()
     if kind < 0.7:
-        numbered = name + rng.choice(
-            ["1世", "2世", "3世", "4世", "5世", "6世", "8世", "12世", "14世"]
-        )
+        numbered = name + rng.choice(_ORDINALS)
         return Person(numbered, numbered, name, name, name)
     return Person(name, name, name, name, name)
 
@@ -174,7 +182,15 @@ def _common_given() -> list[str]:
     return sorted({word[0] for word in words(GIVEN, r"[一-鿿]{2}")})
 
 
-_KINDS: tuple[Callable[[random.Random], Person], ...] = (
-    draw_japanese, _western, _chinese, _korean, _historical, _monarch, _single, _artist,
-)  # fmt: skip
-_WEIGHTS = (44, 30, 4, 3, 6, 2.5, 6.5, 4)
+_ORDINALS = [f"{n}世" for n in (*range(1, 17), "一", "二", "三", "四", "五", "六", "七", "十三")]
+_KINDS: tuple[tuple[Callable[[random.Random], Person], float], ...] = (
+    (draw_japanese, 42),
+    (_western, 29),
+    (_chinese, 4),
+    (_korean, 3),
+    (_historical, 7),
+    (_monarch, 4),
+    (_single, 6.5),
+    (_artist, 4),
+    (_kana_only, 2),
+)
