@@ -41,7 +41,7 @@ def test_every_label_occurs_and_much_text_has_none():
         ("PHONE", r"[\d０-９+()（）－ -]{9,17}"),
         ("EMAIL", r"[^@\s]+@[^@\s]+\.[a-z]+"),
         ("IP", r"\d{1,3}(\.\d{1,3}){3}|[0-9a-f:]+"),
-        ("DATE_OF_BIRTH", r"[SHR昭平令]?[和成]?[元\d０-９]+[年./-].+"),
+        ("DATE_OF_BIRTH", r"[SHR昭平令]?[和成]?[元\d０-９]+[年./－-].+"),
     ],
 )
 def test_values_have_the_shape_of_their_label(label, shape):
