@@ -63,4 +63,4 @@ def test_help_does_not_wait_for_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "endoscope" in done.stdout
+    assert "Look inside a language model" in done.stdout

@@ -167,6 +167,15 @@ def test_embedded_models_open_and_stay_open_offline(name: str, expected: str) ->
 
 
 @pytest.mark.embedded
+def test_the_fingerprint_is_that_of_the_gguf_file() -> None:
+    import endoscope
+
+    model = endoscope.open("smollm2-135m-instruct")
+    assert model.fingerprint.weights == EMBEDDED["smollm2-135m-instruct"].sha256
+    assert model.fingerprint.tokenizer is not None
+
+
+@pytest.mark.embedded
 def test_the_embedded_model_speaks() -> None:
     """The weights are the real ones: a fact comes out, which no random model knows."""
     from endoscope.models import load

@@ -9,6 +9,7 @@ from endoscope.artifacts.fingerprint import (
     TransferWarning,
     check_model,
     fingerprint_of,
+    fingerprint_of_file,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "check_free",
     "check_model",
     "fingerprint_of",
+    "fingerprint_of_file",
     "installed_versions",
     "load_artifact",
     "read_card",

@@ -114,6 +114,24 @@ def fingerprint_of(
     )
 
 
+def fingerprint_of_file(
+    sha256: str, *, tokenizer: bytes | None = None, dtype: str | None = None
+) -> Fingerprint:
+    """Make the fingerprint of a model that is one file, configuration and weights, such as GGUF.
+
+    Args:
+        sha256: of the file.
+        tokenizer: the tokenizer in serialised form.
+        dtype: in which the model was loaded, such as `bfloat16`.
+    """
+    return Fingerprint(
+        config=sha256,
+        weights=sha256,
+        dtype=dtype,
+        tokenizer=None if tokenizer is None else hash_bytes(tokenizer),
+    )
+
+
 def check_model(made_with: Fingerprint, model: Fingerprint, what: str) -> Relation:
     """Refuse a foreign model, and warn where the model is a derived one.
 

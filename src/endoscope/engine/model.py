@@ -1,5 +1,6 @@
 """The model that a user holds: what `endoscope.open` returns."""
 
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 
 from endoscope.activations import Activations, ActivationStore
-from endoscope.artifacts import Fingerprint, fingerprint_of
+from endoscope.artifacts import Fingerprint, fingerprint_of, fingerprint_of_file
 from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.capture import Text, capture, capture_to, prepare
 from endoscope.engine.transformers import TransformersEngine
@@ -29,7 +30,8 @@ def open(
             adapter, or a hub id.
         adapter: a folder with a PEFT adapter to put on the model.
         device: `auto` takes an accelerator where there is one.
-        dtype: `float32`, `bfloat16`, `float16`, or `auto`: the weights' own.
+        dtype: `float32`, `bfloat16`, `float16`; `auto`: the weights' own; `fast`: bfloat16 where
+            the device multiplies it natively, else float32.
 
     Raises:
         InputError: there is no such model, or it cannot be used; the message says what to do.
@@ -81,12 +83,16 @@ class Model:
     def fingerprint(self) -> Fingerprint:
         """Which model this is: what artifacts made with it are checked against."""
         loaded = self.loaded
-        base = fingerprint_of(
-            loaded.module.config.to_dict(),
-            sorted(loaded.folder.glob("*.safetensors")),
-            tokenizer=loaded.tokenizer.hf.backend_tokenizer.to_str().encode(),
-            dtype=str(loaded.dtype).removeprefix("torch."),
-        )
+        tokenizer = loaded.tokenizer.hf.backend_tokenizer.to_str().encode()
+        dtype = str(loaded.dtype).removeprefix("torch.")
+        # What is on disk says which model this is. A configuration in memory has defaults that
+        # change from one version of transformers to the next; so has what it converts from GGUF.
+        if loaded.gguf_sha256 is not None:
+            base = fingerprint_of_file(loaded.gguf_sha256, tokenizer=tokenizer, dtype=dtype)
+        else:
+            config = json.loads((loaded.folder / "config.json").read_text())
+            weights = sorted(loaded.folder.glob("*.safetensors"))
+            base = fingerprint_of(config, weights, tokenizer=tokenizer, dtype=dtype)
         if loaded.adapter is None:
             return base
         files = sorted(loaded.adapter.glob("*.safetensors"))

@@ -1,11 +1,11 @@
 """GGUF files as safetensors folders, converted once and kept in the cache."""
 
+import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ from filelock import FileLock
 from endoscope.cache import cache_folder
 from endoscope.errors import InputError
 
-_RECORD = "converted.json"  # written last: what the folder was made from, and its files' sizes
+_RECORD = "converted.json"  # what the folder was made from, and the sizes of its files
+
+
+def gguf_sha256(folder: Path) -> str | None:
+    """Return the SHA-256 of the GGUF file that a folder was converted from, if it was."""
+    try:
+        return str(json.loads((folder / _RECORD).read_text())["gguf_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def converted(key: str, make_gguf: Callable[[Path], Path]) -> Path:
@@ -53,11 +61,12 @@ def converted(key: str, make_gguf: Callable[[Path], Path]) -> Path:
 
 def file_key(path: Path) -> str:
     """Return a cache key for a GGUF file of the user's: its stem and the hash of its content."""
-    digest = sha256()
+    return f"{path.stem}-{_sha256(path)[:16]}"
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return f"{path.stem}-{digest.hexdigest()[:16]}"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _whole(folder: Path) -> bool:
@@ -93,7 +102,8 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
         _compact(folder)
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
-    (folder / _RECORD).write_text(json.dumps({"sizes": sizes}))
+    record = {"gguf_sha256": _sha256(gguf), "sizes": sizes}
+    (folder / _RECORD).write_text(json.dumps(record))
 
 
 def _compact(folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from endoscope.errors import InputError
 from endoscope.models.anatomy import ARCHITECTURES, Anatomy
-from endoscope.models.conversion import converted, file_key, quiet
+from endoscope.models.conversion import converted, file_key, gguf_sha256, quiet
 from endoscope.models.embedded import EMBEDDED, EmbeddedModel
 from endoscope.models.tokens import TextTokenizer
 
@@ -28,6 +28,7 @@ class LoadedModel:
         name: what the user called it.
         module: the Hugging Face model, in evaluation mode, without gradients.
         folder: where its files are.
+        gguf_sha256: of the GGUF file that they were converted from, if they were.
         adapter: the PEFT adapter that was put on, if any.
     """
 
@@ -38,6 +39,7 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     folder: Path
+    gguf_sha256: str | None = None
     adapter: Path | None = None
 
 
@@ -55,19 +57,22 @@ def load(
             weights, a GGUF file, a folder with a PEFT adapter, or a hub id.
         adapter: a folder with a PEFT adapter to put on the model.
         device: `auto` takes an accelerator where there is one.
-        dtype: `float32`, `bfloat16`, `float16`, or `auto`: the weights' own.
+        dtype: `float32`, `bfloat16`, `float16`; `auto`: the weights' own; `fast`: bfloat16 where
+            the device multiplies it natively, else float32.
 
     Raises:
         InputError: there is no such model, or it cannot be used; says what to do.
     """
-    if dtype != "auto" and dtype not in DTYPES:
-        raise InputError(f"{dtype!r} is not a dtype.", f"Choose auto, {', '.join(DTYPES)}.")
+    if dtype not in ("auto", "fast", *DTYPES):
+        raise InputError(f"{dtype!r} is not a dtype.", f"Choose auto, fast, {', '.join(DTYPES)}.")
     name = str(name)
     if adapter is None and (Path(name) / "adapter_config.json").is_file():
         name, adapter = _base_of(Path(name)), name
     where = _device(device)
     folder = _folder(name)
-    module, tokenizer = _read(folder, DTYPES.get(dtype, "auto"))
+    module, tokenizer = _read(
+        folder, _fast(where) if dtype == "fast" else DTYPES.get(dtype, "auto")
+    )
     module = module.to(where)
     if adapter is not None:
         module = _put_on(module, Path(adapter))
@@ -80,6 +85,7 @@ def load(
         device=where,
         dtype=module.dtype,
         folder=folder,
+        gguf_sha256=gguf_sha256(folder),
         adapter=Path(adapter) if adapter is not None else None,
     )
 
@@ -173,6 +179,13 @@ def _device(device: str) -> torch.device:
             f"The device {device!r} cannot be used here ({str(error).splitlines()[0]}).",
             'Choose "auto" or "cpu".',
         ) from error
+
+
+def _fast(device: torch.device) -> torch.dtype:
+    native = device.type != "cpu" or any(
+        value for name, value in torch.cpu.get_capabilities().items() if name.endswith("bf16")
+    )
+    return torch.bfloat16 if native else torch.float32
 
 
 def _read(folder: Path, dtype: Any) -> tuple[Any, Any]:
