@@ -1,4 +1,4 @@
-"""Tiny random models, one an architecture, with a byte-level tokenizer: breadth without downloads."""
+"""Tiny random models, one an architecture, with a byte-level tokenizer: no downloads."""
 
 from functools import cache
 from pathlib import Path

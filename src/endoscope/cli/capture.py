@@ -28,7 +28,7 @@ def capture(
         ),
     ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, fast, float32, bfloat16 or float16.")] = "auto",
     batch_tokens: Annotated[int, typer.Option(min=1, help="Most tokens in a batch.")] = 4096,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
