@@ -15,6 +15,7 @@ from endoscope.guard.redact import Redaction, Replacer, redact
 from endoscope.guard.scoring import Scorer, UnscoredError, language, score
 from endoscope.guard.spans import Span, from_scores, resolve
 from endoscope.guard.validators import VALIDATORS, validated
+from endoscope.guard.words import share_words
 from endoscope.readouts import TokenScores
 
 Texts = list[str] | tuple[str, ...]  # a string is a sequence of strings, but no list of texts
@@ -166,7 +167,7 @@ class Guard:
 
     def _spans(self, text: str, scores: TokenScores, limits: Mapping[str, float]) -> list[Span]:
         """Probe, validators, then whole characters and no overlaps."""
-        spans = from_scores(text, scores, limits)
+        spans = from_scores(text, share_words(text, scores), limits)
         if self.policy.validators:
             spans += validated(text, spans, self.policy.labels)
         if not spans:
