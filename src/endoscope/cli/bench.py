@@ -1,0 +1,103 @@
+"""`endoscope bench`: measure against limits and other programs, as ratios."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="`capture` or `guard`.")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare with this one only (repeat for several). Else all installed."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="capture: a model (repeat for several).")
+    ] = None,
+    probe: Annotated[
+        list[Path] | None, typer.Option(help="guard: a probe's folder (repeat for several).")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="guard: labelled JSON lines to read; F1 is reported too.")
+    ] = None,
+    documents: Annotated[
+        int, typer.Option(min=1, help="guard: read at most this many documents of the data.")
+    ] = 200,
+    pairs: Annotated[int, typer.Option(min=1, help="Repetitions of each side.")] = 8,
+    save: Annotated[
+        Path | None, typer.Option(help="Also write the rows to this file, with the machine.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, for machines.")
+    ] = False,
+) -> None:
+    """Measure Endoscope against limits and other programs, in one run, as ratios.
+
+    Ratios are made so that higher is better and 1.0 is equal; the two sides take turns, and the
+    interval is the bootstrap 95% one. `self` is Endoscope against itself: the noise. The other
+    programs need `make peers`. Exits with 1 if a comparison could not be made.
+
+    Example: `endoscope bench capture --against limit --against nnsight`
+    """
+    from endoscope.bench import BENCHES, Failure, Options
+    from endoscope.bench import save as save_rows
+    from endoscope.errors import InputError
+
+    if name not in BENCHES:
+        raise InputError(f"There is no benchmark {name!r}.", f"Choose from: {', '.join(BENCHES)}.")
+    options = Options(
+        models=model or (),
+        against=against or (),
+        pairs=pairs,
+        probes=probe or (),
+        data=data,
+        documents=documents,
+        show=not as_json,
+    )
+    rows = []
+    for row in BENCHES[name](options):
+        rows.append(row)
+        if as_json:
+            print(json.dumps(row.as_json(), ensure_ascii=False), flush=True)
+    if not as_json:
+        _print_table([row.as_json() for row in rows])
+    if save is not None:
+        save_rows(save, rows, options.versions, _command())
+    if any(isinstance(row, Failure) for row in rows):
+        raise typer.Exit(1)
+
+
+def _command() -> str:
+    """Return the command as typed, without where things lie on this machine."""
+    shown = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    if "--save" in shown:
+        at = shown.index("--save")
+        del shown[at : at + 2]
+    return " ".join(["endoscope", *shown])
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from endoscope.bench.results import figure
+
+    table = Table("case", "against", "ours", "theirs", "unit", "ratio", "95% interval")
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["case"], row["against"], f"[red]{row['error']}")
+            continue
+        better = "green" if row["low"] > 1 else "red" if row["high"] < 1 else "yellow"
+        table.add_row(
+            row["case"],
+            row["against"],
+            figure(row["ours"]),
+            figure(row["theirs"]),
+            row["unit"],
+            f"[{better}]{row['ratio']:.2f}",
+            f"{row['low']:.2f} – {row['high']:.2f}",
+        )
+    Console().print(table)

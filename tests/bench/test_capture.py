@@ -1,0 +1,123 @@
+"""The capture benchmark on tiny models, and that every side captures the same thing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import endoscope
+from endoscope.bench import capture
+from endoscope.bench.environments import peer_python
+from endoscope.bench.runner import Options, job_file
+from endoscope.bench.worker import Worker
+from endoscope.errors import InputError
+from tests.tiny import save_tiny
+
+PEERS = {peer.against: peer for peer in capture.PEERS}
+
+
+def installed(environment: str) -> bool:
+    try:
+        return peer_python(environment).is_file()
+    except InputError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(autouse=True)
+def short_texts(monkeypatch):
+    monkeypatch.setattr(capture, "prose", lambda count: ["One.", "A longer one, to be padded to."])
+
+
+def test_rows_have_the_shape_of_the_contract(tiny):
+    options = Options(models=[str(tiny)], against=["limit", "self"], pairs=2, show=False)
+    rows = [row.as_json() for row in capture.run(options)]
+    assert [row["against"] for row in rows] == ["limit", "self"]
+    for row in rows:
+        assert list(row) == [
+            *("bench", "case", "ours", "against", "theirs", "ratio", "low", "high", "unit")
+        ]
+        assert row["bench"] == "capture"
+        assert row["case"] == f"{tiny}, resid_post.1, float32"
+        assert row["unit"] == "tokens/s"
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert min(row["ours"], row["theirs"]) > 0
+    assert {"endoscope", "torch", "transformers"} <= set(options.versions)
+
+
+def test_a_side_that_fails_is_reported_and_the_others_go_on(tiny, monkeypatch):
+    broken = tiny.parent / "broken.py"
+    broken.write_text("def load(setup): raise RuntimeError('no kernel for this')")
+    peers = (capture.Peer("nnsight", str(broken.with_suffix(""))), PEERS["limit"])
+    monkeypatch.setattr(capture, "PEERS", peers)
+    failed, row = capture.run(Options(models=[str(tiny)], pairs=1, show=False))
+    assert failed.as_json()["against"] == "nnsight"
+    assert "no kernel for this" in failed.as_json()["error"]
+    assert row.against == "limit"
+
+
+def test_a_model_that_cannot_be_opened_is_one_failure(tmp_path):
+    (failed,) = capture.run(Options(models=[str(tmp_path / "none")], pairs=1, show=False))
+    assert "There is no model" in failed.as_json()["error"]
+
+
+def test_unknown_and_missing_sides_are_refused(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="does not compare with 'vllm'"):
+        next(capture.run(Options(against=["vllm"])))
+    monkeypatch.setenv("ENDOSCOPE_PEERS", str(tmp_path))
+    with pytest.raises(InputError, match="make peers"):
+        next(capture.run(Options(against=["nnsight"])))
+
+
+def rows_of_each_side(
+    sides: list[str], model: str, layer: int, folder: Path
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Our rows and those of other sides, `[tokens, d_model]`, document after document."""
+    setup = capture.setup_for(model, layer=layer, dtype="float32")
+    with Worker(job_file("capture_endoscope")) as worker:
+        facts = worker.load(setup)
+        (ours,) = captured(worker, folder)
+    masks = [torch.tensor(batch["mask"]).bool() for batch in facts["batches"]]
+    lengths = [len(e.ids) for e in endoscope.open(model).tokenizer.encode_batch(setup["texts"])]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)  # as the batches are
+    theirs = {}
+    for against in sides:
+        with PEERS[against].start() as worker:
+            worker.load({**setup, **facts})
+            padded = captured(worker, folder)
+        packed = torch.cat([p[mask] for p, mask in zip(padded, masks, strict=True)])
+        parts = dict(zip(order, packed.split([lengths[i] for i in order]), strict=True))
+        theirs[against] = torch.cat([parts[i] for i in range(len(lengths))])
+    return ours, theirs
+
+
+def captured(worker: Worker, folder: Path) -> list[torch.Tensor]:
+    worker.repeat()
+    worker.save(folder / "captured.npz")
+    with np.load(folder / "captured.npz") as arrays:
+        return [torch.from_numpy(arrays[name]) for name in arrays.files]
+
+
+def test_plain_transformers_gives_the_same(tiny, tmp_path):
+    ours, theirs = rows_of_each_side(["limit", "hidden_states"], str(tiny), 1, tmp_path)
+    assert ours.shape == (len("One.") + len("A longer one, to be padded to.") + 2, 32)
+    for values in theirs.values():
+        torch.testing.assert_close(values, ours, rtol=0, atol=0)
+
+
+@pytest.mark.embedded
+@pytest.mark.skipif(not installed("capture"), reason="needs `make peers`")
+@pytest.mark.parametrize("model", ["smollm2-135m-instruct", "gemma-3-270m"])
+def test_peers_give_the_same(model, tmp_path):
+    peers = ["transformer_lens", "nnsight", "interp_engine"]
+    ours, theirs = rows_of_each_side(peers, model, 3, tmp_path)
+    # Attention computed in another order is equal up to rounding only, on a stream whose largest
+    # entries are in the thousands.
+    scale = ours.abs().amax(dim=1, keepdim=True)
+    for against, values in theirs.items():
+        assert float(((values - ours) / scale).abs().max()) < 1e-4, against
