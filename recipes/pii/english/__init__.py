@@ -47,6 +47,8 @@ def _wear(marked: Marked, register: str, rng: random.Random) -> Marked:
             marked = noise.lower(marked)
         elif roll < 0.41:
             marked = noise.upper(marked)
+        elif roll < 0.56:
+            marked = noise.careless(marked, rng)
         if rng.random() < 0.12:
             marked = noise.typing_errors(marked, rng, 0.15)
         if rng.random() < 0.25:

@@ -56,6 +56,18 @@ def upper(marked: Marked) -> Marked:
     return rewrite(marked, r"[^\W\d_A-Z]", lambda m: _same(m[0], m[0].upper()))
 
 
+def careless(marked: Marked, rng: random.Random) -> Marked:
+    """Some capitals lost, some found: `Jane fox`, `the Dog`."""
+
+    def change(found: re.Match[str]) -> str:
+        roll, letter = rng.random(), found[0]
+        if letter.isupper():
+            return _same(letter, letter.lower()) if roll < 0.4 else letter
+        return _same(letter, letter.upper()) if roll < 0.04 else letter
+
+    return rewrite(marked, r"\b[^\W\d_]", change)
+
+
 def _same(old: str, new: str) -> str:
     return new if len(new) == len(old) else old
 
