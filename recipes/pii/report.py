@@ -1,6 +1,6 @@
 """Writes the tables of `docs/pii-probe.md` from the cards of the shipped probes.
 
-    python -m recipes.pii.report
+python -m recipes.pii.report
 """
 
 from pathlib import Path
