@@ -126,15 +126,14 @@ def _report(
 
     console = Console()
     console.print(repr(probe.with_evidence(())), markup=False, highlight=False)
-    table = Table("metric", "label", "value", "95% interval", "documents", "data")
+    data = ", ".join(dict.fromkeys(f"{e.data.name} ({e.split}, {e.n:,})" for e in evidence))
+    table = Table("metric", "label", "value", "95% interval", title=f"documents of {data}")
     for figure in evidence:
         table.add_row(
             figure.metric,
             figure.label or "all",
             f"{figure.value:.3f}",
             f"{figure.low:.3f} to {figure.high:.3f}",
-            f"{figure.n:,}",
-            f"{figure.data.name}, {figure.split}",
         )
     console.print(table)
     if saved is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
@@ -80,16 +81,20 @@ def ece(probabilities: Tensor, classes: Tensor, bins: int = 15) -> float:
     """
     if not len(classes):
         raise InputError("The calibration error of no rows is undefined.")
-    confidence, guess = probabilities.double().max(dim=1)
+    confidence, guess = (part.numpy() for part in probabilities.double().max(dim=1))
     order = confidence.argsort()
-    confidence, right = confidence[order], (guess == classes).double()[order]
-    gaps = [
-        abs(float(c.sum() - r.sum()))
-        for c, r in zip(
-            torch.tensor_split(confidence, bins), torch.tensor_split(right, bins), strict=True
-        )
-    ]
-    return sum(gaps) / len(classes)
+    excess = np.cumsum((confidence - (guess == classes.numpy()))[order])
+    ends = np.linspace(0, len(order), min(bins, len(order)) + 1).round().astype(int)[1:] - 1
+    return float(np.abs(np.diff(excess[ends], prepend=0.0)).sum() / len(order))
+
+
+def auroc(scores: "Floats", positive: NDArray[np.bool_]) -> float:
+    """Return the probability that a positive scores above a negative; NaN without both."""
+    n, found = len(positive), int(positive.sum())
+    if found in (0, n):
+        return float("nan")
+    above = rankdata(scores)[positive].sum() - found * (found + 1) / 2
+    return float(above / (found * (n - found)))
 
 
 def threshold_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) -> float:

@@ -1,16 +1,14 @@
 """Figures of a probe on held-out documents, with intervals over documents."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from endoscope.artifacts import Evidence
-from endoscope.probes.calibrate import bootstrap_interval, ece, recall_at_fpr
+from endoscope.probes.calibrate import auroc, bootstrap_interval, ece, recall_at_fpr
 from endoscope.probes.data import ProbeData, token_labels
 from endoscope.probes.documents import LabelledSpan
 from endoscope.readouts import TokenScores
@@ -165,7 +163,7 @@ def _document_figures(
 ) -> dict[str, Callable[[NDArray[np.int64]], float]]:
     return {
         f"recall_at_fpr_{fpr:g}": lambda rows: recall_at_fpr(score[rows], truth[rows], fpr),
-        "auroc": lambda rows: _auroc(score[rows], truth[rows]),
+        "auroc": lambda rows: auroc(score[rows], truth[rows]),
         "recall_at_threshold": lambda rows: _rate(flagged[rows][truth[rows]]),
         "fpr_at_threshold": lambda rows: _rate(flagged[rows][~truth[rows]]),
         "f1_at_threshold": lambda rows: _f1_of(flagged[rows], truth[rows]),
@@ -212,12 +210,6 @@ def _evidence(
             label=label,
         )
     ]
-
-
-def _auroc(score: NDArray[Any], truth: NDArray[np.bool_]) -> float:
-    if truth.all() or not truth.any():
-        return float("nan")
-    return float(roc_auc_score(truth, score))
 
 
 def _rate(hits: NDArray[np.bool_]) -> float:

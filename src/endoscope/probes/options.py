@@ -35,7 +35,7 @@ class FitOptions:
     """
 
     head: str = "logistic"
-    penalties: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
+    penalties: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     balance: float = 0.5
     most_weight: float = 20.0
     max_rows: int = 100_000

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from endoscope.readouts import Pooling
 
-EPOCHS, PATIENCE, BATCH, RATE = 40, 5, 32, 1e-3
+EPOCHS, PATIENCE, BATCH, RATE = 40, 5, 32, 5e-3
 
 
 class Batch(NamedTuple):

@@ -1,0 +1,75 @@
+import json
+from pathlib import Path
+
+import pytest
+from tests.tiny import save_tiny
+from typer.testing import CliRunner
+
+from endoscope.cli.probe import app
+from endoscope.errors import InputError
+from endoscope.probes import Probe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    save_tiny(folder / "model")
+    rows = [
+        {"id": str(i), "text": f"{i % 7} {'!!' if i % 2 else '..'}", "label": "ab"[i % 2]}
+        for i in range(80)
+    ]
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def run(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_fit_then_eval(folder: Path) -> None:
+    out = folder / "probe"
+    options = ("--model", folder / "model", "--sites", "resid_post.0")
+    fitted = json.loads(run("fit", folder / "data.jsonl", *options, "-o", out, "--json"))
+    assert fitted["saved"] == str(out)
+    assert fitted["details"]["pooling"] == "mean"
+    metrics = {e["metric"]: e for e in fitted["evidence"]}
+    assert metrics["auroc"]["value"] > 0.9
+    assert metrics["auroc"]["split"] == "test"
+    assert Probe.load(out).name == "probe"
+
+    again = json.loads(run("eval", out, folder / "data.jsonl", "--json"))
+    assert {e["n"] for e in again["evidence"]} == {80}
+    assert "saved" not in again
+    assert "recall_at_fpr_0.01" in run("eval", out, folder / "data.jsonl")
+
+
+def test_bad_input_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    options = ["--model", str(folder / "model"), "-o", str(tmp_path / "p")]
+    data = str(folder / "data.jsonl")
+    for more in (
+        ["--sites", "resid_post.99"],
+        ["--sites", "nonsense"],
+        ["--sites", "resid_post.0", "--head", "mlp"],
+        ["--sites", "resid_post.0", "--pooling", "median"],
+        ["--sites", "resid_post.0", "--negative", "zzz"],
+    ):
+        with pytest.raises(InputError):
+            CliRunner().invoke(app, ["fit", data, *options, *more], catch_exceptions=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_leaves_nothing_behind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("endoscope.artifacts.files.save_file", interrupted)
+    options = ["--model", str(folder / "model"), "--sites", "resid_post.0"]
+    command = ["fit", str(folder / "data.jsonl"), *options, "-o", str(tmp_path / "p")]
+    CliRunner().invoke(app, command)
+    assert not list(tmp_path.iterdir())

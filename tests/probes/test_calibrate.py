@@ -1,0 +1,113 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from endoscope.errors import InputError
+from endoscope.probes import (
+    bootstrap_interval,
+    ece,
+    fit_calibration,
+    recall_at_fpr,
+    threshold_at_fpr,
+)
+from endoscope.probes.calibrate import auroc
+
+
+def test_ece_by_hand() -> None:
+    probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+    classes = torch.tensor([0, 1, 1, 0])
+    # two bins of equal mass: {0.6 wrong, 0.7 wrong}, {0.8 right, 0.9 right}
+    expected = (2 * 0.65 + 2 * 0.15) / 4
+    assert ece(probabilities, classes, bins=2) == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InputError):
+        ece(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+
+
+def test_ece_of_honest_scores_is_small_and_of_boasts_is_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    honest = torch.rand(20_000, generator=generator)
+    classes = (torch.rand(20_000, generator=generator) < honest).long()
+    both = torch.stack([1 - honest, honest], 1)
+    assert ece(both, classes) < 0.015
+    assert ece((both.log() * 3).softmax(1), classes) > 0.1
+
+
+@pytest.mark.parametrize("method", ["vector", "temperature"])
+def test_calibration_finds_what_was_done_to_the_scores(method: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(50_000, 3, generator=generator) * 1.5
+    classes = torch.multinomial(true.softmax(1), 1, generator=generator).squeeze(1)
+    found = fit_calibration(true * 4, classes, method)  # type: ignore[arg-type]
+    assert found.scale == pytest.approx((0.25, 0.25), abs=0.01)
+    assert found.shift == pytest.approx((0, 0), abs=0.03)
+    assert ece(found.probabilities(true * 4), classes) < 0.01 < ece((true * 4).softmax(1), classes)
+
+
+def test_vector_calibration_mends_a_shifted_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(50_000, 2, generator=generator)
+    classes = torch.multinomial(true.softmax(1), 1, generator=generator).squeeze(1)
+    found = fit_calibration(true + torch.tensor([0.0, 2.0]), classes, "vector")
+    assert found.shift == pytest.approx((-2,), abs=0.05)
+
+
+def test_perfect_separation_stays_finite() -> None:
+    logits = torch.tensor([[5.0, -5.0]] * 20 + [[-5.0, 5.0]] * 20)
+    classes = torch.tensor([0] * 20 + [1] * 20)
+    for method in ("vector", "temperature"):
+        found = fit_calibration(logits, classes, method)  # type: ignore[arg-type]
+        assert all(math.isfinite(x) and abs(x) < 100 for x in (*found.scale, *found.shift))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=60),
+    st.floats(0, 1),
+)
+def test_a_threshold_keeps_to_the_budget_and_is_the_lowest(
+    found: list[tuple[int, bool]], budget: float
+) -> None:
+    scores = np.array([score for score, _ in found], dtype=float)
+    positive = np.array([truth for _, truth in found])
+    negatives = scores[~positive]
+    if not len(negatives):
+        with pytest.raises(InputError):
+            threshold_at_fpr(scores, positive, budget)
+        return
+    threshold = threshold_at_fpr(scores, positive, budget)
+    assert (negatives > threshold).mean() <= budget + 1e-8
+    lower = [s for s in negatives if s < threshold]
+    if lower:
+        assert (negatives > max(lower)).mean() > budget - 1e-8
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=50))
+def test_auroc_is_scikit_learns(found: list[tuple[int, bool]]) -> None:
+    scores = np.array([float(score) for score, _ in found])
+    truth = np.array([truth for _, truth in found])
+    if truth.all() or not truth.any():
+        assert math.isnan(auroc(scores, truth))
+    else:
+        assert auroc(scores, truth) == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_recall_at_fpr_by_hand() -> None:
+    scores = np.array([0.1, 0.2, 0.3, 0.9, 0.25, 0.95])
+    truth = np.array([False, False, False, False, True, True])
+    assert recall_at_fpr(scores, truth, 0.0) == 0.5  # only 0.95 is above 0.9
+    assert recall_at_fpr(scores, truth, 0.25) == 0.5  # one negative may pass: above 0.3
+    assert recall_at_fpr(scores, truth, 0.5) == 1.0  # above 0.2
+    assert math.isnan(recall_at_fpr(scores, np.zeros(6, dtype=bool), 0.5))
+
+
+def test_the_interval_of_a_mean_is_the_textbook_one() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    low, high = bootstrap_interval(lambda rows: float(values[rows].mean()), 400, seed=1)
+    half = 1.96 * values.std() / 20
+    assert low == pytest.approx(values.mean() - half, abs=0.04)
+    assert high == pytest.approx(values.mean() + half, abs=0.04)
+    assert (low, high) == bootstrap_interval(lambda rows: float(values[rows].mean()), 400, seed=1)
