@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from recipes.pii.document import LABELS, fill, mark
@@ -78,3 +79,27 @@ def test_fill_moves_marks_along():
 def test_fill_refuses_an_unknown_label_and_a_second_mark(template, value):
     with pytest.raises(ValueError, match="cannot be labelled"):
         fill(template, {"x": value})
+
+
+def test_a_reading_in_brackets_is_that_of_the_name_before_it():
+    pairs = [
+        (text[s:e], text[s2:e2])
+        for text, spans, _, _ in DOCUMENTS
+        for (s, e, _), (s2, e2, label) in pairwise(spans)
+        if label == "NAME" and text[e:s2] == "（" and re.fullmatch("[ぁ-ん]+ [ぁ-ん]+", text[s2:e2])
+    ]
+    known = {
+        "渡辺": "わたなべ",
+        "高橋": "たかはし",
+        "石井": "いしい",
+        "小島": "こじま",
+        "渡邊": "わたなべ",
+    }
+    checked = [(n, r) for n, r in pairs if n[:2] in known]
+    assert checked
+    assert all(reading.startswith(known[name[:2]]) for name, reading in checked)
+
+
+def test_line_breaks_are_line_breaks():
+    assert any("\n" in document.text for document in DOCUMENTS)
+    assert not any("\\n" in document.text for document in DOCUMENTS)

@@ -11,7 +11,7 @@ from recipes.pii.japanese.grammar import Derivation
 __all__ = ["generate"]
 
 # The share of each register, which is also the symbol that its documents derive from.
-_REGISTERS = {"article": 45, "scene": 25, "press": 22, "record": 8}
+_REGISTERS = {"article": 42, "scene": 24, "press": 20, "record": 14}
 
 
 def generate(n: int, seed: int) -> Iterator[Document]:

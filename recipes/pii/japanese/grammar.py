@@ -1,11 +1,12 @@
 """A grammar whose productions are text with slots, and how a document is derived from it.
 
 Rules stand in `rules/*.txt`: `symbol =`, then alternatives, one a line or parted by ` | `; an
-alternative may begin with a weight, `3* `. A slot names another symbol, a word drawn by
-`things` or `values`, or a person: `{P}` is somebody new each time, `{A}` to `{D}` keep their name
-within a document. `{A}` chooses the form of mention itself (first the full name, then mostly the
-short one); `{A.full}`, `{A.short}`, `{A.given}` ask for one; `{A.kana}` and `{A.latin}` are
-readings. Persons are marked as NAME.
+alternative may begin with a weight, `3* `; a line break in the text is written backslash n. A slot
+names another symbol, a word drawn by `things` or `values`, or a person: `{P}` is somebody new each
+time and `{J}` somebody new and Japanese; `{A}` to `{D}` stay the same within a document. A person's
+slot chooses the form of mention itself (full name, short name; for `{A}` to `{D}` mostly the short
+one after the first time); `{A.full}`, `{A.short}`, `{A.given}` ask for one. `{A.kana}` and
+`{A.latin}` are readings, of `{P}` and `{J}` those of the person just named. All are marked as NAME.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def rules() -> dict[str, _Rule]:
             if head := re.match(r"(\w+) =(?: |$)", line):
                 symbol = head[1]
                 line = line[head.end() :]
-            found.setdefault(symbol, []).extend(a for a in line.strip().split(" | ") if a)
+            alternatives = line.strip().replace("\\n", "\n").split(" | ")
+            found.setdefault(symbol, []).extend(a for a in alternatives if a)
     return {symbol: _weigh(alternatives) for symbol, alternatives in found.items()}
 
 
@@ -65,7 +67,6 @@ class Derivation(Mapping[str, Value]):
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._people: dict[str, people.Person] = {}
-        self._mentioned: set[str] = set()
         self._depth = 0
 
     def derive(self, symbol: str) -> Marked:
@@ -93,12 +94,11 @@ class Derivation(Mapping[str, Value]):
         return len(rules()) + len(TERMINALS)
 
     def _mention(self, who: str, form: str | None) -> Marked:
-        if who in "PJ":
-            person = (people.draw if who == "P" else people.draw_japanese)(self._rng)
-        else:
-            person = self._people.setdefault(who, people.draw(self._rng))
+        known = who in self._people
+        if not known or (who in "PJ" and form not in ("kana", "latin")):
+            draw = people.draw_japanese if who == "J" else people.draw
+            self._people[who] = draw(self._rng)
         if form is None:
-            shares = (12, 85, 3) if who in self._mentioned else (56, 39, 5)
+            shares = (12, 85, 3) if known and who not in "PJ" else (56, 39, 5)
             form = self._rng.choices(("full", "short", "given"), shares)[0]
-        self._mentioned.add(who)
-        return mark(getattr(person, form), "NAME")
+        return mark(getattr(self._people[who], form), "NAME")

@@ -65,9 +65,11 @@ def _entries() -> dict[str, list[tuple[str, int]]]:
 
 @cache
 def _readings() -> dict[tuple[str, str], str]:
+    """(part of speech, word) -> its most frequent reading, for names of persons."""
     data = sysdic.entries()
     values = data.values() if hasattr(data, "values") else data
-    return {(entry[4], entry[0].strip()): entry[8] for entry in values}
+    names = sorted((e for e in values if "人名" in e[4]), key=lambda entry: -entry[3])
+    return {(entry[4], entry[0].strip()): entry[8] for entry in names}
 
 
 def reading(pos: str, word: str) -> str:
