@@ -37,6 +37,10 @@ def refined(tokens: str, label: str = "NAME") -> str:
         ("| Szöl|lössy said", "Szöllössy"),
         ("Krisz|tián| said", "Krisztián"),
         ("| Ива|нов сказал", "Иванов"),
+        # the number of a monarch, but not of a century
+        ("|ルイ|14世は王", "ルイ14世"),
+        ("|ヨハネ|・|パウロ|二世と", "ヨハネ・パウロ二世"),
+        ("|イエス|1世紀の", "イエス"),
         # Japanese: a particle inside the last token
         ("|田中は|来た", "田中"),
         ("|田中|太郎が|来た", "田中太郎"),

@@ -8,6 +8,7 @@ each be one token. The rules here work on characters, after the probe:
 * white space and punctuation at its ends do not belong to it, unless the type of value says so
   (`(03) 1234-5678`, `Sammy Davis Jr.`);
 * a name loses an English possessive and a Japanese honorific;
+* the number of a monarch belongs to the name (`ルイ|14世`);
 * a Japanese particle is taken off a name where the script changes (`田中|は`, `ジョン|が`) and the
   change lies *inside* the last token. Where the particle is a token of its own the probe has
   decided already, and its decision stands: many given names end in a particle (`ことは`, `まさと`).
@@ -52,6 +53,7 @@ _HONORIFIC_TAIL = regex.compile(rf"(?:{_HONORIFICS})(?:{_PARTICLES})*$")
 _PARTICLE_TAIL = regex.compile(rf"(?<=[^\p{{Hiragana}}\s])(?:{_PARTICLES})$")
 _LEADING_PARTICLE = regex.compile(r"[はがをにのともへでや](?=[\p{Han}\p{Katakana}])")
 _LONGEST_TAIL = 16
+_REGNAL = regex.compile(r"[0-9０-９一二三四五六七八九十]{1,3}世(?!紀)")
 
 
 def refine(
@@ -79,6 +81,8 @@ def refine(
             start += 1
         end = _name_end(text, start, end, last_token_start)
         start, end = trim(text, start, end, label)
+        if regnal := _REGNAL.match(text, end):
+            end = regnal.end()
     return start, end
 
 

@@ -109,7 +109,7 @@ def load_scorers(
             probe = Probe.load(folder)
             name = model or probe.card.model_name
             if name not in models:
-                models[name] = open_model(name, device=device)
+                models[name] = open_model(name, device=device, dtype="fast")
             scorers[wanted] = ProbeScorer(probe, models[name])
         found[language] = scorers[wanted]
     return found
