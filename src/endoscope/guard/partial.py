@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from endoscope.errors import InputError
 
+_SUFFIX = ".partial"
+
 
 class Writer:
     """Writes bytes where they are wanted at once, and says in one line when that fails.
@@ -81,8 +83,8 @@ def resumable(
     Raises:
         InputError: it cannot be written.
     """
-    path = target.with_name(target.name + ".partial")
-    note = target.with_name(target.name + ".partial.json")
+    path = target.with_name(target.name + _SUFFIX)
+    note = target.with_name(target.name + _SUFFIX + ".json")
     with _writing(str(path)):
         if not again or _read(note) != made_from:
             note.unlink(missing_ok=True)
@@ -131,8 +133,9 @@ def _writing(name: str) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            again = ": it goes on where it stopped" if name.endswith(_SUFFIX) else ""
             raise InputError(
                 f"The disk is full: {name} could not be written to its end.",
-                "Free some space and run the same command again: it goes on where it stopped.",
+                f"Free some space and run the same command again{again}.",
             ) from error
         raise InputError(f"{name} cannot be written: {error.strerror}.") from error
