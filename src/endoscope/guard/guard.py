@@ -105,6 +105,14 @@ class Guard:
         found = self._scan(texts)
         return [redact(t, spans, self._replacer) for t, spans in zip(texts, found, strict=True)]
 
+    def scores(self, text: str) -> TokenScores:
+        """Return what the probe saw in a text: the probabilities of each token, as they came.
+
+        Raises:
+            UnscoredError: the text could not be scored.
+        """
+        return score(self._scorer(language(text)), [text])[0]
+
     def redact_each(self, texts: list[str]) -> Iterator[Redaction | UnscoredError]:
         """Yield for each text its redaction, or why it could not be scored.
 
@@ -153,10 +161,7 @@ class Guard:
         for index, text in enumerate(texts):
             by_language.setdefault(language(text), []).append(index)
         for name, indices in by_language.items():
-            scorer = self._scorers.get(name)
-            if scorer is None:
-                raise UnscoredError(f"the policy has no probe for language {name}")
-            scored = score(scorer, [texts[index] for index in indices])
+            scored = score(self._scorer(name), [texts[index] for index in indices])
             for index, scores in zip(indices, scored, strict=True):
                 try:
                     found[index] = self._spans(texts[index], scores, self._thresholds[name])
@@ -164,6 +169,12 @@ class Guard:
                     # One text that no rule foresaw must not end the work on all others.
                     raise UnscoredError(f"the rules failed ({type(error).__name__})") from error
         return found
+
+    def _scorer(self, name: Language) -> Scorer:
+        scorer = self._scorers.get(name)
+        if scorer is None:
+            raise UnscoredError(f"the policy has no probe for language {name}")
+        return scorer
 
     def _spans(self, text: str, scores: TokenScores, limits: Mapping[str, float]) -> list[Span]:
         """Probe, validators, then whole characters and no overlaps."""
