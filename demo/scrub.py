@@ -80,7 +80,7 @@ def legend(spans: list[Span]) -> Text:
 
 def seen(guard: endoscope.Guard, text: str, result: Redaction) -> Group:
     """Every token of the lines that hold a name, with the probability that it is something."""
-    lines = []
+    lines: list[Text] = []
     start = 0
     for line in text.splitlines(keepends=True):
         spans = [s for s in result.spans if start <= s.start < start + len(line)]
