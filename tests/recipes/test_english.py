@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -148,3 +151,23 @@ def test_every_locale_has_what_is_drawn_from_it():
         for locale in LISTS[names]:
             for method in methods:
                 assert getattr(Faker(locale), method)()
+
+
+def test_the_same_in_every_process() -> None:
+    """Faker keeps the cities of some locales in sets, whose order changes with the hash seed."""
+    code = (
+        "import hashlib; from recipes.pii import english, japanese; "
+        "print(*(hashlib.sha256(repr(list(g.generate(300, 5))).encode()).hexdigest() "
+        "for g in (english, japanese)))"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(seen) == 1
