@@ -63,10 +63,12 @@ def fit(
     Example: `endoscope probe fit harmful.jsonl --model smollm2-135m-instruct
     --sites resid_post.15 -o harmful-probe`
     """
+    from endoscope.artifacts import check_free
     from endoscope.engine import open
     from endoscope.probes import FitOptions, Probe, ProbeData
 
-    documents = ProbeData.read(data)  # before the model, which takes longer
+    check_free(output, "probe")  # before the work, which takes minutes
+    documents = ProbeData.read(data)
     others = ProbeData.read(held_out) if held_out else None
     probe = Probe.fit(
         open(model, device=device),

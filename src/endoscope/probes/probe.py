@@ -1,7 +1,7 @@
 """Probes: what a model represents, read from its activations."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import join
 from typing import Any
@@ -131,7 +131,22 @@ class Probe:
             pooling=pools,
             options=options,
         )
-        probe = cls._of(fitted, model, data, spec, pools, options, name)
+        command = _command(model, data, spec, pools, options, negative, held_out)
+        card = Card(
+            kind=KIND,
+            name=name or Path(data.name).stem,
+            model=model.fingerprint,
+            model_name=model.name,
+            data=data.ref,
+            command=join(command),
+            seed=options.seed,
+            details={
+                "penalty": fitted.penalty,
+                "fpr": options.fpr,
+                "options": {**asdict(options), "penalties": list(options.penalties)},
+            },
+        )
+        probe = cls.make(fitted, spec, pools, card)
         if held_out is None:
             test = data.take(parts["test"], "test")
             evidence = probe.evidence_on(
@@ -140,40 +155,6 @@ class Probe:
         else:
             evidence = probe.evaluate(model, held_out, progress=progress)
         return probe.with_evidence(evidence)
-
-    @classmethod
-    def _of(
-        cls,
-        fitted: Fitted,
-        model: Model,
-        data: ProbeData,
-        spec: FeatureSpec,
-        pooling: Pooling | None,
-        options: FitOptions,
-        name: str | None,
-    ) -> "Probe":
-        sites = tuple(map(str, spec.sites))
-        command = ["endoscope", "probe", "fit", data.name, "--model", model.name]
-        command += ["--sites", ",".join(sites), "--look-ahead", str(spec.look_ahead)]
-        command += ["--readings", str(spec.readings), "--head", options.head]
-        command += ["--pooling", str(pooling)] if pooling else []
-        command += ["--fpr", str(options.fpr), "--seed", str(options.seed), "-o", "DIR"]
-        return cls.make(
-            fitted,
-            spec,
-            pooling,
-            Card(
-                kind=KIND,
-                name=name or Path(data.name).stem,
-                model=model.fingerprint,
-                model_name=model.name,
-                data=data.ref,
-                command=join(command),
-                sites=sites,
-                seed=options.seed,
-                details={"penalty": fitted.penalty, "fpr": options.fpr},
-            ),
-        )
 
     @classmethod
     def make(
@@ -342,6 +323,26 @@ class Probe:
             for i, figure in enumerate(e for e in self.card.evidence if e.label is None)
         ]
         return "\n".join(lines)
+
+
+def _command(
+    model: Model,
+    data: ProbeData,
+    spec: FeatureSpec,
+    pooling: Pooling | None,
+    options: FitOptions,
+    negative: str | None,
+    held_out: ProbeData | None,
+) -> list[str]:
+    """The command line that fits the probe again."""
+    command = ["endoscope", "probe", "fit", data.name, "--model", model.name]
+    command += ["--sites", ",".join(map(str, spec.sites)), "--look-ahead", str(spec.look_ahead)]
+    command += ["--readings", str(spec.readings), "--head", options.head]
+    command += ["--window", str(options.window)] if options.head == "attention" else []
+    command += ["--pooling", str(pooling)] if pooling else []
+    command += ["--negative", negative] if negative else []
+    command += ["--held-out", held_out.name] if held_out else []
+    return [*command, "--fpr", str(options.fpr), "--seed", str(options.seed), "-o", "DIR"]
 
 
 def _pooling(data: ProbeData, pooling: str | Pooling | None, head: str) -> Pooling | None:
