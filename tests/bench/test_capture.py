@@ -9,7 +9,7 @@ import torch
 import endoscope
 from endoscope.bench import capture
 from endoscope.bench.environments import peer_python
-from endoscope.bench.runner import Options, job_file
+from endoscope.bench.runner import Options, chosen, job_file
 from endoscope.bench.worker import Worker
 from endoscope.errors import InputError
 from tests.tiny import save_tiny
@@ -72,6 +72,13 @@ def test_unknown_and_missing_sides_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("ENDOSCOPE_PEERS", str(tmp_path))
     with pytest.raises(InputError, match="make peers"):
         next(capture.run(Options(against=["nnsight"])))
+
+
+def test_sides_that_are_not_installed_are_left_out_aloud(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("ENDOSCOPE_PEERS", str(tmp_path))
+    found = [peer.against for peer in chosen(capture.PEERS, Options())]
+    assert found == ["limit", "hidden_states", "self"]
+    assert "transformer_lens, nnsight, interp_engine" in capsys.readouterr().err
 
 
 def rows_of_each_side(

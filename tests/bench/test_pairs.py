@@ -87,3 +87,7 @@ def test_f1_ratio_stays_finite_where_the_other_side_finds_nothing():
     estimate = f1_ratio([(5, 0, 0)] * 3, [(0, 0, 5)] * 3)
     assert np.isfinite(estimate).all()
     assert estimate.value > 100
+
+
+def test_two_sides_that_find_nothing_are_equal():
+    assert f1_ratio([(0, 0, 5)] * 3, [(0, 2, 5)] * 3) == pytest.approx((1, 1, 1))

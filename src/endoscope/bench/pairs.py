@@ -91,8 +91,9 @@ def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ratio, held back from infinity where the other side found nothing."""
-    return ours / np.maximum(theirs, 1e-3)
+    """Return the ratio; a side that found nothing counts as next to nothing, so 0 to 0 is 1."""
+    ratio: NDArray[np.float64] = np.maximum(ours, 1e-3) / np.maximum(theirs, 1e-3)
+    return ratio
 
 
 def _draws(n: int, seed: int) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Run a benchmark: our side, warm, against each of the others in turn."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,11 @@ def chosen(peers: Sequence[Peer], options: Options) -> list[Peer]:
             peer_python(str(known[name].environment))
     if options.against:
         return [known[name] for name in options.against]
-    return [peer for peer in peers if _installed(peer)]
+    found = [peer for peer in peers if _installed(peer)]
+    if len(found) < len(peers):
+        left_out = ", ".join(peer.against for peer in peers if peer not in found)
+        print(f"Left out, for want of `make peers`: {left_out}", file=sys.stderr)
+    return found
 
 
 def _installed(peer: Peer) -> bool:

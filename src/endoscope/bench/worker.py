@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -152,11 +151,3 @@ def _environment() -> dict[str, str]:
         "WANDB_MODE": "disabled",
     }
     return {**os.environ, **quiet}
-
-
-@contextlib.contextmanager
-def started(job: Path, setup: dict[str, Any], python: Path | None = None) -> Iterator[Worker]:
-    """Give a worker that has loaded, and end it afterwards."""
-    with Worker(job, python) as worker:
-        worker.load(setup)
-        yield worker

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from endoscope.guard import Guard, Policy, Span
+from endoscope.probes import Probe
 
 
 def load(setup: dict[str, Any]) -> tuple[Callable[[], list[list[Span]]], dict[str, Any]]:
-    """Open the probe, the policy and the model."""
-    policy = Policy.load("pii").model_copy(update={"probe": setup["probe"]})
-    guard = Guard.load(policy)
+    """Open the policy for all labels that the probe knows, and the model."""
+    pii, known = Policy.load("pii"), Probe.load(setup["probe"]).labels
+    labels = {label: rule for label, rule in pii.labels.items() if label in known}
+    guard = Guard.load(pii.model_copy(update={"probe": setup["probe"], "labels": labels}))
     texts = setup["texts"]
 
     def together() -> list[list[Span]]:
