@@ -1,0 +1,99 @@
+"""`endoscope models` and `endoscope capture`, as users call them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.tiny import save_tiny
+
+import endoscope
+from endoscope.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("model"))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
+    """Call the command line; return its exit code."""
+    monkeypatch.setattr("sys.argv", ["endoscope", *map(str, args)])
+    with pytest.raises(SystemExit) as exit_info:
+        main()
+    code = exit_info.value.code
+    return code if isinstance(code, int) else int(bool(code))
+
+
+def test_capture_makes_a_store_and_goes_on_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "texts.jsonl"
+    data.write_text('{"id": "a", "text": "日本"}\n\n{"text": "two"}\n', encoding="utf-8")
+    command = ("capture", data, "--model", folder, "--sites", "resid_post.1", "-o")
+    for _ in range(2):
+        assert run(monkeypatch, *command, tmp_path / "acts", "--json") == 0
+        out = json.loads(capsys.readouterr().out)
+        assert (out["documents"], out["tokens"]) == (2, 1 + 6 + 1 + 3)
+    store = endoscope.ActivationStore.open(tmp_path / "acts")
+    assert store.load().document_ids == ["a", "3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", b'{"text": "ok"}\n{"text": 3}\n', "line 2"),
+        ("x.jsonl", b'{"text": "ok"}\n{"te\n', "line 2 is not JSON"),
+        ("x.jsonl", b'{"text": "ok"}\n\xff\n', "line 2 is not UTF-8"),
+        ("x.jsonl", b"[]\n", "line 1 is no object"),
+        ("x.jsonl", b"\n\n", "holds no text"),
+        ("x.jsonl", b'{"messages": [{"role": "user"}]}\n', "line 1"),
+        ("x.jsonl", b'{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}\n', "same id"),
+        ("x.txt", b"fine\n\xff\n", "line 2 is not UTF-8"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    message: str,
+) -> None:
+    data = tmp_path / name
+    data.write_bytes(content)
+    command = ("capture", data, "--model", folder, "--sites", "resid_post.1", "-o", tmp_path / "a")
+    assert run(monkeypatch, *command) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_site_that_is_not_there_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "x.txt"
+    data.write_text("one\ntwo\n")
+    command = ("capture", data, "--model", folder, "--sites", "resid_post.9", "-o", tmp_path / "a")
+    assert run(monkeypatch, *command) == 2
+    assert "0 to 2" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+def test_models_show_and_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    assert run(monkeypatch, "models", "show", folder, "--json") == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["layers"], about["d_model"], about["architecture"]) == (3, 32, "llama")
+    assert run(monkeypatch, "models", "list", "--json") == 0
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["smollm2-135m-instruct", "gemma-3-270m"]
+    assert run(monkeypatch, "models", "show", "nothing-here") == 2
+    assert "gemma-3-270m" in capsys.readouterr().err
