@@ -172,8 +172,13 @@ def test_no_text_breaks_a_validator_and_spans_lie_inside(text: str) -> None:
         assert span.score == 1.0
 
 
-@pytest.mark.parametrize("piece", ["1", "1-", "a@", "AB12 ", "東京都港区", "a:", "password:", "(1"])
+@pytest.mark.parametrize(
+    "piece",
+    ["1", "1-", "a@", "AB12 ", "東京都港区", "a:", "password:", "(1", PEM, PEM.split("\n")[0]],
+)
 def test_a_value_behind_a_quarter_megabyte_without_a_break(piece: str) -> None:
     """Quadratic work would take hours here."""
     text = piece * (250_000 // len(piece)) + " mary@example.com"
-    assert validated(text, [], LABELS)[0][:2] == (len(text) - 16, len(text))
+    [email] = validated(text, [], {"EMAIL"})
+    assert email[:2] == (len(text) - 16, len(text))
+    assert email in validated(text, [], LABELS)

@@ -5,11 +5,10 @@ import binascii
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
 
 import regex
 
-from endoscope.guard.validators.base import Candidate, Pattern, Validator
+from endoscope.guard.validators.base import Pattern, Validator
 
 # The published forms of the keys that providers give out.
 _KEYS = (
@@ -26,25 +25,13 @@ _KEYS = (
 )
 
 
-class PemKey:
-    """Private keys between BEGIN and END lines; up to the end of its Base64 if END is missing."""
-
-    name, label = "private key", "SECRET"
-    _begin = regex.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-    _body = regex.compile(r"(?:[A-Za-z0-9+/=:,\-\s]|\\n|\\r)*+")
-    _end = regex.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-
-    def find(self, text: str) -> Iterable[Candidate]:
-        """Yield whole blocks."""
-        done = 0
-        for begin in self._begin.finditer(text):
-            if begin.start() < done:
-                continue
-            body = self._body.match(text, begin.end())
-            limit = body.end() if body else begin.end()
-            end = self._end.search(text, begin.end(), limit)
-            done = end.end() if end else begin.end() + len(text[begin.end() : limit].rstrip())
-            yield Candidate(begin.start(), done)
+# Up to the end of its Base64 if the END line is missing; five hyphens end a body, so that work on
+# many keys in one line stays linear.
+_PEM = (
+    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:\s*+(?:[A-Za-z0-9+/=:,]|-(?!----)|\\n|\\r))*+"
+    r"(?:\s*+-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?"
+)
 
 
 def is_jwt(token: str) -> bool:
@@ -93,7 +80,7 @@ SECRETS: tuple[Validator, ...] = (
         Pattern(name, "SECRET", regex.compile(rf"(?<![A-Za-z0-9_])(?:{form})(?![A-Za-z0-9_])"))
         for name, form in _KEYS
     ),
-    PemKey(),
+    Pattern("private key", "SECRET", regex.compile(_PEM)),
     Pattern(
         "JSON web token",
         "SECRET",
