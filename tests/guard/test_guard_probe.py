@@ -1,6 +1,7 @@
 """The guard with a real probe on a real, tiny model: offsets, windows and policies meet."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tests.tiny import save_tiny
 
 import endoscope
 from endoscope.errors import InputError
-from endoscope.guard import Guard
+from endoscope.guard import Guard, UnscoredError
 from endoscope.guard.loading import ProbeScorer, load_scorers, shipped_probe
 from endoscope.guard.policy import Policy
 from endoscope.probes import Probe, ProbeData
@@ -62,6 +63,17 @@ def test_both_languages_share_one_probe_and_one_model(folder: Path) -> None:
     scorers = load_scorers(Policy.load(folder / "policy.yaml"))
     assert set(scorers) == {"en", "ja"}
     assert scorers["en"] is scorers["ja"]
+
+
+def test_a_language_that_the_probe_cannot_read_is_never_clean(folder: Path, tmp_path: Path) -> None:
+    probe = Probe.load(folder / "probe")
+    details = {**probe.card.details, "languages": ["en"]}
+    replace(probe, card=probe.card.model_copy(update={"details": details})).save(tmp_path / "probe")
+    (tmp_path / "policy.yaml").write_text("probe: probe\nlabels: {CODE: {}}\n")
+    guard = Guard.load(tmp_path / "policy.yaml")
+    assert guard.redact("room 123456").redacted == "room [CODE]"
+    with pytest.raises(UnscoredError, match="no probe for language ja"):
+        guard.redact("田中は")
 
 
 def test_a_probe_of_documents_cannot_guard(folder: Path) -> None:

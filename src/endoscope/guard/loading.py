@@ -85,6 +85,8 @@ def load_scorers(
 ) -> dict[Language, Scorer]:
     """Open the probes that a policy names, each model once.
 
+    A probe whose card names its languages (`details["languages"]`) reads no other.
+
     Args:
         policy: the policy.
         model: the model that `auto` is about, and that other probes read instead of their own.
@@ -111,5 +113,9 @@ def load_scorers(
             if name not in models:
                 models[name] = open_model(name, device=device, dtype="fast")
             scorers[wanted] = ProbeScorer(probe, models[name])
-        found[language] = scorers[wanted]
+        scorer = scorers[wanted]
+        # Without an entry the language has no scorer, and its texts are errors: a probe that cannot
+        # read a language would pass all of it as clean.
+        if language in scorer.probe.card.details.get("languages", (language,)):  # type: ignore[operator]
+            found[language] = scorer
     return found
