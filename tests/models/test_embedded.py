@@ -1,16 +1,19 @@
 """The embedded models: fetched, checked, converted once, found again."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from endoscope.cache import cache_folder
 from endoscope.errors import InputError
@@ -90,6 +93,30 @@ def test_a_failed_fetch_leaves_nothing_and_can_be_tried_again(
         converted("m", fails)
     assert {p.name for p in (empty_cache / "models").iterdir()} <= {".m.lock"}
     assert converted("m", _gguf).is_dir()
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _full_as_safetensors_says_it(*_: object) -> None:
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("fails", [_full, _full_as_safetensors_says_it])
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(conversion, "_convert", fails)
+    with pytest.raises(InputError, match=r"No space left on device.*ENDOSCOPE_CACHE"):
+        converted("m", _gguf)
+    assert {p.name for p in (empty_cache / "models").iterdir()} <= {".m.lock"}
+
+
+def test_a_cache_that_cannot_be_is_one_clear_error(empty_cache: Path) -> None:
+    empty_cache.write_text("a file")
+    with pytest.raises(InputError, match=r"cannot be kept.*ENDOSCOPE_CACHE"):
+        converted("m", _gguf)
 
 
 def test_many_at_once_make_it_once(empty_cache: Path, conversions: list[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from endoscope.cache import cache_folder
 from endoscope.errors import InputError
@@ -38,11 +39,22 @@ def converted(key: str, make_gguf: Callable[[Path], Path]) -> Path:
             handed, which is removed afterwards.
 
     Raises:
-        InputError: the GGUF file cannot be had or read.
+        InputError: the GGUF file cannot be had or read, or the cache cannot hold the model.
     """
     target = cache_folder() / "models" / key
     if _whole(target):
         return target
+    try:
+        return _make(target, make_gguf)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"The model cannot be kept in {target.parent}: {getattr(error, 'strerror', error)}.",
+            "Free some space, or name another folder in ENDOSCOPE_CACHE.",
+        ) from error
+
+
+def _make(target: Path, make_gguf: Callable[[Path], Path]) -> Path:
+    key = target.name
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{key}.lock")):
         if _whole(target):
