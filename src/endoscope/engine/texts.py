@@ -44,7 +44,7 @@ def read_texts(path: Path) -> tuple[list[str], list[Text]]:
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON.", 'Write {"id": ..., "text": ...}.') from error
     if not isinstance(row, dict):
         raise InputError(f"{where} is no object.", 'Write {"id": ..., "text": ...}.')
