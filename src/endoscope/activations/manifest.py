@@ -86,7 +86,7 @@ class Manifest(BaseModel):
             raise InputError(f"{path} is not whole JSON.", _AGAIN) from error
         _check_format(path, content)
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
