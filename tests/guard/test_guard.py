@@ -156,9 +156,7 @@ def test_of_several_texts_only_the_one_that_cannot_be_scored_fails() -> None:
 
 
 PIECES = st.lists(
-    st.sampled_from(
-        ["Mary Jones", "田中太郎は", "x@y.zz", "\u0301", "👨‍👩‍👧", " ", "\r\n", "-"]
-    )
+    st.sampled_from(["Mary Jones", "田中太郎は", "x@y.zz", "\u0301", "👨‍👩‍👧", " ", "\r\n", "-"])
 )
 
 
