@@ -188,10 +188,3 @@ def test_card_reads_well():
     assert "endoscope probe fit DATA" in page
     tables = [line for line in page.replace("\\|", "").splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables} == {3, 9}
-
-
-def test_data_ref_of_a_file(tmp_path):
-    (tmp_path / "set.jsonl").write_bytes(b"abc")
-    data = DataRef.of_file(tmp_path / "set.jsonl", 1)
-    assert (data.name, data.rows) == ("set", 1)
-    assert data.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

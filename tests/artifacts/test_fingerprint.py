@@ -77,13 +77,6 @@ def test_another_configuration_is_foreign(weights):
         assert mine.relation(fingerprint_of(other, weights)) == "foreign"
 
 
-def test_tied_tensors_count_once(weights):
-    tied = weights | {"head": weights["a"]}
-    assert hash_weights(tied, tied=["head"]) == hash_weights(weights)
-    assert hash_weights(weights, tied=["head"]) == hash_weights(weights)
-    assert hash_weights(tied) != hash_weights(weights)
-
-
 def test_volatile_entries_are_left_out_at_every_depth():
     assert hash_config({"text": {"a": 1, "dtype": "x"}, "layers": [{"dtype": "y"}]}) == hash_config(
         {"layers": [{}], "text": {"a": 1, "_attn_implementation": "sdpa"}}

@@ -3,7 +3,6 @@
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
@@ -18,10 +17,9 @@ from pydantic import (
 )
 
 from endoscope.artifacts.fingerprint import Fingerprint, Sha256
-from endoscope.artifacts.hashing import hash_file
 
 CARD_FORMAT = 1
-_PACKAGES = ("torch", "transformers", "safetensors", "numpy", "scikit-learn")
+_PACKAGES = ("torch", "transformers", "safetensors", "numpy", "scipy")
 
 
 def installed_versions() -> dict[str, str]:
@@ -53,14 +51,6 @@ class DataRef(_Record):
     sha256: Sha256
     rows: NonNegativeInt
     licence: str | None = None
-
-    @classmethod
-    def of_file(
-        cls, path: str | Path, rows: int, *, name: str | None = None, licence: str | None = None
-    ) -> "DataRef":
-        """Refer to a file by its name and hash."""
-        path = Path(path)
-        return cls(name=name or path.stem, sha256=hash_file(path), rows=rows, licence=licence)
 
 
 class Evidence(_Record):

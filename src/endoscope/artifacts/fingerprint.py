@@ -1,7 +1,7 @@
 """Which model an artifact belongs to."""
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,7 +87,6 @@ def fingerprint_of(
     config: Mapping[str, Any],
     weights: Mapping[str, Tensor] | Iterable[str | Path],
     *,
-    tied: Collection[str] = (),
     tokenizer: bytes | None = None,
     dtype: str | None = None,
 ) -> Fingerprint:
@@ -99,7 +98,6 @@ def fingerprint_of(
     Args:
         config: the configuration; entries about names, versions and dtypes are ignored.
         weights: the model's safetensors files, or its state dict.
-        tied: names of tensors that repeat another one (tied embeddings); they count once.
         tokenizer: the tokenizer in serialised form.
         dtype: in which the model was loaded, such as `bfloat16`.
 
@@ -108,7 +106,7 @@ def fingerprint_of(
     """
     return Fingerprint(
         config=hash_config(config),
-        weights=hash_weights(weights, tied),
+        weights=hash_weights(weights),
         dtype=dtype,
         tokenizer=None if tokenizer is None else hash_bytes(tokenizer),
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -88,17 +88,13 @@ def hash_tensor(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
-def hash_weights(
-    weights: Mapping[str, Tensor] | Iterable[str | Path], tied: Collection[str] = ()
-) -> str:
+def hash_weights(weights: Mapping[str, Tensor] | Iterable[str | Path]) -> str:
     """Return the SHA-256 of a model's weights: names, shapes and values, in order of the names.
 
     Args:
         weights: safetensors files, however the tensors are spread over them, or a state dict. The
             hashes of a file's tensors are kept in the cache folder for as long as the file's size
             and time of modification stay the same.
-        tied: names that repeat another tensor of the model and are left out, whether stored or
-            not.
 
     Raises:
         InputError: a file is missing, or is not a whole safetensors file.
@@ -109,7 +105,7 @@ def hash_weights(
         hashes = {}
         for path in weights:
             hashes.update(_hash_weight_file(Path(path)))
-    lines = (f"{name}\0{hashes[name]}\n" for name in sorted(hashes.keys() - set(tied)))
+    lines = (f"{name}\0{hashes[name]}\n" for name in sorted(hashes))
     return hash_bytes("".join(lines).encode())
 
 
