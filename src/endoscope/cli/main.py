@@ -29,14 +29,20 @@ app.command(name="bench")(bench.bench)
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a gate failed, 2 bad input, 130 interrupted."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a full disk must show here, not in the interpreter's last moments
     except InputError as error:
         print(f"endoscope: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("endoscope: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has gone: `endoscope ... | head`.
+    except OSError as error:
+        # What standard output still holds cannot go there, at exit no more than now.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        if isinstance(error, BrokenPipeError):  # whoever read it has gone: `endoscope ... | head`
+            sys.exit(141)
+        print(f"endoscope: {error}", file=sys.stderr)
+        sys.exit(2)
