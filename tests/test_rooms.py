@@ -1,4 +1,4 @@
-"""Imports point down: no room imports one above it, and foreign names stay in their files."""
+"""Imports point down: no room imports one above it."""
 
 import ast
 from collections.abc import Iterator
