@@ -1,10 +1,11 @@
 """Makes the shipped PII probes and the evidence on their cards.
 
-    python -m recipes.pii.build [NAME ...] [--dev FOLDER] [--lora]
+    python -m recipes.pii.build [NAME ...] [--dev FOLDER] [--choose] [--lora]
 
 Everything is learned from synthetic text. `--dev` names a folder with real text (see
-`development.py`): half of it chooses the thresholds, the other half gives the figures, those of the
-baselines beside them. Without it thresholds come from synthetic text and so do all figures.
+`development.py`): its odd rows give the figures on the card, those of the baselines beside them.
+Without it all figures are on synthetic text. The probe is the same either way, but with `--choose`
+the even rows choose its thresholds, which are printed, for `settings.py`.
 
 Activations are kept under `runs/`, so a run that was cut off goes on where it was.
 """
@@ -36,26 +37,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="which probes; all if left out")
     parser.add_argument("--dev", type=Path, help="folder with the development sets")
+    parser.add_argument("--most", type=int, help="read at most so many rows of each set")
+    parser.add_argument("--choose", action="store_true", help="choose the thresholds anew")
     parser.add_argument("--lora", action="store_true", help="measure a LoRA classifier as well")
     args = parser.parse_args()
     for shipped in SHIPPED:
         if not args.names or shipped.name in args.names:
-            card = build(shipped, args.dev, lora=args.lora).save(PACKAGE / shipped.name)
+            probe = build(shipped, args.dev, args.most, choose=args.choose, lora=args.lora)
+            print(probe.thresholds)
+            card = probe.save(PACKAGE / shipped.name)
             print(card.to_markdown(), flush=True)
 
 
-def build(shipped: Shipped, dev: Path | None, *, lora: bool = False) -> Probe:
-    """Fit one probe on synthetic text, choose its thresholds and measure it."""
+def build(
+    shipped: Shipped,
+    dev: Path | None,
+    most: int | None = None,
+    *,
+    choose: bool = False,
+    lora: bool = False,
+) -> Probe:
+    """Fit one probe on synthetic text and measure it."""
     model = endoscope.open(shipped.model, dtype="fast")
     data = synthetic.write(RUNS, shipped.documents, shipped.seed)
     acts = captured(model, data, shipped)
     probe = fit(model, data, acts, shipped, shipped.spec)
+    for label, threshold in shipped.thresholds.items():
+        probe = compare.with_threshold(probe, label, threshold)
     words = fit(model, data, acts, shipped, replace(shipped.spec, sites=(WORDS_ALONE,)))
     if dev is None:
         return probe
     del acts
-    real = compare.read(model, dev, shipped, (*shipped.spec.sites, WORDS_ALONE))
-    probe = compare.with_thresholds(probe, [(r.gold, r.score(probe)) for r in real])
+    real = compare.read(model, dev, most, shipped, (*shipped.spec.sites, WORDS_ALONE))
+    if choose:
+        probe = compare.with_thresholds(probe, [(r.gold, r.score(probe)) for r in real])
     words = compare.with_thresholds(words, [(r.gold, r.score(words)) for r in real])
     tuned = None
     if lora:
@@ -112,7 +127,11 @@ def fit(
             "(the even rows) chose the thresholds, and the other half was measured. The layer, "
             "the look-ahead and the penalty were chosen on real text too."
         ),
-        details={"penalty": fitted.penalty, "fpr": shipped.options.fpr},
+        details={
+            "penalty": fitted.penalty,
+            "fpr": shipped.options.fpr,
+            "languages": list(shipped.documents),
+        },
     )
     probe = Probe.make(fitted, spec, None, card)
     test = data.take(parts["test"], "test")

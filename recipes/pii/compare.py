@@ -58,12 +58,14 @@ class Known:
         return [self._scores[text] for text in texts]
 
 
-def read(model: Model, dev: Path, shipped: Shipped, sites: Sequence[Site]) -> list[Real]:
+def read(
+    model: Model, dev: Path, most: int | None, shipped: Shipped, sites: Sequence[Site]
+) -> list[Real]:
     """Read the development sets in the probe's languages."""
     readings = shipped.spec.readings
     return [
         Real(gold, model.capture(gold.texts, sites, readings=readings, progress=True))
-        for gold in development.read(dev, shipped.documents)
+        for gold in development.read(dev, shipped.documents, most)
     ]
 
 
@@ -152,14 +154,14 @@ def with_thresholds(probe: Probe, scored: Sequence[tuple[Gold, Scores]]) -> Prob
         if relevant:
             mean = partial(_mean_f1, probe, label, relevant)
             best = max(np.linspace(0.05, 0.95, 19).tolist(), key=mean)
-            probe = _with_threshold(probe, label, best)
+            probe = with_threshold(probe, label, best)
     return probe
 
 
 def _mean_f1(
     probe: Probe, label: str, choice: Sequence[tuple[Gold, Scores]], threshold: float
 ) -> float:
-    tried = _with_threshold(probe, label, threshold)
+    tried = with_threshold(probe, label, threshold)
     figures = []
     for gold, scores in choice:
         found = spans(tried, gold, scores, validators=True)
@@ -169,7 +171,8 @@ def _mean_f1(
     return float(np.mean(figures))
 
 
-def _with_threshold(probe: Probe, label: str, threshold: float) -> Probe:
+def with_threshold(probe: Probe, label: str, threshold: float) -> Probe:
+    """Return the same probe with another threshold for a label."""
     thresholds = {**probe.thresholds, label: round(threshold, 3)}
     details = {**probe.card.details, "thresholds": thresholds}
     card = probe.card.model_copy(update={"details": details})

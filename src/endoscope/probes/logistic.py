@@ -78,14 +78,13 @@ def fit_logistic(
     width = train.features.shape[1]
     fitted = Affine(torch.zeros(n_labels, width), torch.zeros(n_labels), max(penalties))
     best, lowest = fitted, float("inf")
-    if len(penalties) > 1:
-        path = train.thinned(PATH_ROWS)
-        for penalty in sorted(penalties, reverse=True):
-            fitted = _solve(path, fitted, penalty, 1e-4)
-            loss = weighted_loss(fitted(validation.features), validation)
-            if loss > lowest:
-                break
-            best, lowest = fitted, loss
+    path = train.thinned(PATH_ROWS)
+    for penalty in sorted(penalties, reverse=True):
+        fitted = _solve(path, fitted, penalty, 1e-4)
+        loss = weighted_loss(fitted(validation.features), validation)
+        if loss > lowest:
+            break
+        best, lowest = fitted, loss
     return _solve(train, best, best.penalty, tolerance)
 
 
