@@ -131,6 +131,21 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_the_precision(tmp_path: Pa
     assert (exact.fingerprint.dtype, half.fingerprint.dtype) == ("float32", "bfloat16")
 
 
+def test_an_adapter_derives_a_model_and_its_strength_counts(tmp_path: Path) -> None:
+    import json
+
+    from tests.models.test_loading import make_adapter
+
+    folder = save_tiny(tmp_path / "base")
+    adapter = make_adapter(tmp_path / "adapter", str(folder))
+    base = endoscope.open(folder, device="cpu").fingerprint
+    tuned = endoscope.open(adapter, device="cpu").fingerprint
+    assert tuned.relation(base) == "derived"
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 99}))
+    assert endoscope.open(adapter, device="cpu").fingerprint.relation(tuned) == "foreign"
+
+
 def test_what_cannot_be_read_is_refused(model: Model) -> None:
     with pytest.raises(InputError, match="0 to 2"):
         model.capture(["x"], "resid_post.3")

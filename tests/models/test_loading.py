@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny import save_tiny, tiny_module
+from tests.tiny import byte_tokenizer, save_tiny, tiny_module
 
 from endoscope.errors import InputError
 from endoscope.models import load, loading
@@ -22,7 +22,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
-def _adapter(target: Path, base: str, rank: int = 2) -> Path:
+def make_adapter(target: Path, base: str, rank: int = 2) -> Path:
     import peft
 
     settings = peft.LoraConfig(
@@ -57,7 +57,7 @@ def test_an_encoder_opens_too(tmp_path: Path) -> None:
 
 
 def test_an_adapter_changes_what_the_model_computes(folder: Path, tmp_path: Path) -> None:
-    adapter = _adapter(tmp_path / "adapter", str(folder))
+    adapter = make_adapter(tmp_path / "adapter", str(folder))
     ids = torch.tensor([[1, 2, 3]])
     plain = load(folder, device="cpu")
     given = load(folder, adapter=adapter, device="cpu")
@@ -70,7 +70,7 @@ def test_an_adapter_changes_what_the_model_computes(folder: Path, tmp_path: Path
 
 
 def test_an_adapter_for_another_model_is_refused(tmp_path: Path) -> None:
-    adapter = _adapter(tmp_path / "adapter", "")
+    adapter = make_adapter(tmp_path / "adapter", "")
     other = save_tiny(tmp_path / "other", "gpt2")
     with pytest.raises(InputError, match="does not fit"):
         load(other, adapter=adapter, device="cpu")
@@ -79,7 +79,7 @@ def test_an_adapter_for_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pickled_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
-    adapter = _adapter(tmp_path / "adapter", str(folder))
+    adapter = make_adapter(tmp_path / "adapter", str(folder))
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
     with pytest.raises(InputError, match="pickled"):
         load(folder, adapter=adapter, device="cpu")
@@ -140,6 +140,60 @@ def test_names_that_mean_nothing_say_what_would(tmp_path: Path) -> None:
             load(name)
     with pytest.raises(InputError, match=r"no config\.json"):
         load(tmp_path)
+
+
+def _write_gguf(path: Path) -> None:
+    """A tiny llama with a byte-level vocabulary, as llama.cpp would write it."""
+    import gguf
+
+    module = tiny_module("llama")
+    config = module.config
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+    vocabulary = byte_tokenizer().get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    tokens.append("ab")  # what the one merge makes
+    tokens += [f"<unused{i}>" for i in range(config.vocab_size - len(tokens))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(vocabulary["<bos>"])
+    writer.add_eos_token_id(vocabulary["<eos>"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for key, value in module.state_dict().items():
+        array = value.numpy()
+        if "q_proj" in key or "k_proj" in key:  # llama.cpp pairs rotary dimensions differently
+            heads = array.shape[0] // config.head_dim
+            array = array.reshape(heads, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight",)), array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_opens_with_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDOSCOPE_CACHE", str(tmp_path / "cache"))
+    _write_gguf(tmp_path / "mine.gguf")
+    loaded = load(tmp_path / "mine.gguf", device="cpu")
+    ids = torch.tensor([[1, 2, 3, 200]])
+    expected = tiny_module("llama")(input_ids=ids).logits
+    torch.testing.assert_close(loaded.module(input_ids=ids).logits, expected)
+    assert loaded.folder.is_relative_to(tmp_path / "cache")
+    assert load(tmp_path / "mine.gguf", device="cpu").folder == loaded.folder
+
+
+def test_a_broken_gguf_file_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF but not really")
     with pytest.raises(InputError, match="cannot be read as GGUF"):

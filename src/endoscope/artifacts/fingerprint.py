@@ -65,15 +65,20 @@ class Fingerprint(BaseModel):
         return "foreign"
 
     def derive(
-        self, how: str, weights: Mapping[str, Tensor] | Iterable[str | Path]
+        self,
+        how: str,
+        weights: Mapping[str, Tensor] | Iterable[str | Path],
+        settings: Mapping[str, Any] | None = None,
     ) -> "Fingerprint":
         """Return the fingerprint of this model with something put on it, such as an adapter.
 
         Args:
             how: what was done, such as `adapter my-adapter`.
             weights: what was put on, as safetensors files or tensors by name.
+            settings: what else decides what it does, such as how strongly an adapter acts.
         """
-        both = hash_bytes(f"{self.weights}\n{hash_weights(weights)}\n".encode())
+        parts = (self.weights, hash_weights(weights), hash_config(settings or {}))
+        both = hash_bytes("\n".join(parts).encode())
         return self.model_copy(update={"weights": both, "base": self.digest, "how": how})
 
     def __str__(self) -> str:

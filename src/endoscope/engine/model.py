@@ -96,7 +96,10 @@ class Model:
         if loaded.adapter is None:
             return base
         files = sorted(loaded.adapter.glob("*.safetensors"))
-        return base.derive(f"adapter {loaded.adapter.name}", files)
+        settings = json.loads((loaded.adapter / "adapter_config.json").read_text())
+        for volatile in ("base_model_name_or_path", "revision", "peft_version", "inference_mode"):
+            settings.pop(volatile, None)
+        return base.derive(f"adapter {loaded.adapter.name}", files, settings)
 
     def capture(
         self,
