@@ -60,7 +60,16 @@ def test_time_memory_and_f1(folder, monkeypatch):
     assert accuracy.ratio > 5
 
 
-def test_without_data_the_texts_are_our_own(folder, monkeypatch):
+def test_a_probe_is_given_only_languages_that_it_reads(folder):
+    card = guard.read_card(folder / "probe", "probe")
+    japanese = card.model_copy(update={"details": {**card.details, "languages": ["ja"]}})
+    assert [corpus.language for corpus in guard._corpora(japanese, Options())] == ["ja"]
+    assert guard._corpora(japanese, Options(data=folder / "phones.jsonl")) == []
+    (english,) = guard._corpora(card, Options(data=folder / "phones.jsonl"))
+    assert english.language == "en"
+
+
+def test_without_data_the_texts_are_our_own(folder):
     card = guard.read_card(folder / "probe", "probe")
     corpora = guard._corpora(card, Options())
     assert [(corpus.language, len(corpus.texts), corpus.gold) for corpus in corpora] == [

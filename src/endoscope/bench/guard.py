@@ -27,7 +27,6 @@ PEERS = (
 )
 SPEAKS = {"presidio": "en", "ginza": "ja"}
 """Peers that read one language only."""
-ENGLISH_ONLY = frozenset({"smollm2-135m-instruct"})
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,15 @@ def shipped() -> list[Path]:
 
 
 def _corpora(card: Card, options: Options) -> list[Corpus]:
-    if options.data is not None:
-        corpus = accuracy.read(options.data, options.documents)
-        spoken = [language(text) for text in corpus.texts]
-        return [corpus._replace(language=max(spoken, key=spoken.count))]
-    languages = ("en",) if card.model_name in ENGLISH_ONLY else ("en", "ja")
-    return [Corpus(f"synthetic {name}", name, personal(name, TEXTS)) for name in languages]
+    """Return what to read: the user's data or our own texts, in languages that the probe reads."""
+    details: dict[str, Any] = card.details
+    reads = details.get("languages", ["en", "ja"])
+    if options.data is None:
+        return [Corpus(f"synthetic {name}", name, personal(name, TEXTS)) for name in reads]
+    corpus = accuracy.read(options.data, options.documents)
+    spoken = [language(text) for text in corpus.texts]
+    corpus = corpus._replace(language=max(spoken, key=spoken.count))
+    return [corpus] if corpus.language in reads else []
 
 
 def _compare(case: Case, peer: Peer, options: Options) -> Iterator[Row | Failure]:

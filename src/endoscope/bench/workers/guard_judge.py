@@ -40,7 +40,7 @@ Spans = list[tuple[int, int, str, float]]
 
 def load(setup: dict[str, Any]) -> tuple[Callable[[], list[Spans]], dict[str, Any]]:
     """Open the model and write the prompt."""
-    opened = endoscope.open(setup["model"])
+    opened = endoscope.open(setup["model"], dtype="fast")  # as the guard does
     model, tokenizer = opened.loaded.module, opened.tokenizer.hf
     before = "List the personal data in each text, one item a line.\n\n" + "".join(
         question(text) + "\n".join(answer) + "\n\n" for text, answer in EXAMPLES[setup["language"]]
