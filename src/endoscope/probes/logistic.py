@@ -105,7 +105,8 @@ def _solve(rows: Rows, start: Affine, penalty: float, tolerance: float) -> Affin
         residual = log_p.exp_()
         residual[every, rows.classes] -= 1
         residual *= share[:, None]
-        slope = (rows.features.T @ residual).T + penalty * affine.weight
+        # In this order: `features.T @ residual` takes a kernel that is thirty times slower.
+        slope = residual.T @ rows.features + penalty * affine.weight
         both = torch.cat([slope, residual.sum(0)[:, None]], dim=1)
         return loss, both.double().numpy().ravel()
 
