@@ -27,7 +27,6 @@ from recipes.pii import compare, synthetic
 from recipes.pii.document import LABELS
 from recipes.pii.settings import SHIPPED, Shipped
 
-RUNS = Path("runs/pii")
 PACKAGE = Path("src/endoscope/probes/shipped")
 CLASSES = ("O", *LABELS)
 WORDS_ALONE = Site(0, "resid_pre")
@@ -59,8 +58,9 @@ def build(
 ) -> Probe:
     """Fit one probe on synthetic text and measure it."""
     model = endoscope.open(shipped.model, dtype="fast")
-    data = synthetic.write(RUNS, shipped.documents, shipped.seed)
-    acts = captured(model, data, shipped)
+    data = synthetic.write(compare.RUNS, shipped.documents, shipped.seed)
+    sites = (*shipped.spec.sites, WORDS_ALONE)
+    acts = compare.captured(model, data, shipped, sites)
     probe = fit(model, data, acts, shipped, shipped.spec)
     for label, threshold in shipped.thresholds.items():
         probe = compare.with_threshold(probe, label, threshold)
@@ -68,7 +68,7 @@ def build(
     if dev is None:
         return probe
     del acts
-    real = compare.read(model, dev, most, shipped, (*shipped.spec.sites, WORDS_ALONE))
+    real = compare.read(model, dev, most, shipped, sites)
     if choose:
         probe = compare.with_thresholds(probe, [(r.gold, r.score(probe)) for r in real])
     words = compare.with_thresholds(words, [(r.gold, r.score(words)) for r in real])
@@ -80,19 +80,6 @@ def build(
         tuned = finetune(own, data, shipped.spec, CLASSES, seed=shipped.seed)
     evidence = compare.evidence(real, probe, words, tuned, shipped)
     return probe.with_evidence([*probe.card.evidence, *evidence])
-
-
-def captured(model: Model, data: ProbeData, shipped: Shipped) -> Activations:
-    """Read the synthetic text, or find what an earlier run read of it."""
-    store = model.capture_to(
-        RUNS / f"{shipped.name}-{data.sha256[:12]}-{shipped.spec.sites[0]}",
-        [str(content) for content in data.contents],
-        [*shipped.spec.sites, WORDS_ALONE],
-        ids=data.ids,
-        readings=shipped.spec.readings,
-        progress=True,
-    )
-    return store.load()
 
 
 def fit(

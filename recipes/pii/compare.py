@@ -14,7 +14,7 @@ from endoscope.artifacts import Evidence
 from endoscope.engine import Model
 from endoscope.guard import Guard, Policy
 from endoscope.models import Site
-from endoscope.probes import Probe, fit_activations, token_labels
+from endoscope.probes import LabelledSpan, Probe, ProbeData, fit_activations, token_labels
 from endoscope.readouts import TokenScores
 from recipes.pii import development
 from recipes.pii.development import Found, Gold
@@ -24,6 +24,7 @@ from recipes.pii.settings import Shipped
 if TYPE_CHECKING:
     from recipes.pii.finetune import LoraClassifier
 
+RUNS = Path("runs/pii")
 POLICY = Policy.load("pii")
 Scores = Sequence[TokenScores]
 
@@ -62,11 +63,25 @@ def read(
     model: Model, dev: Path, most: int | None, shipped: Shipped, sites: Sequence[Site]
 ) -> list[Real]:
     """Read the development sets in the probe's languages."""
-    readings = shipped.spec.readings
     return [
-        Real(gold, model.capture(gold.texts, sites, readings=readings, progress=True))
+        Real(gold, captured(model, gold.data, shipped, sites))
         for gold in development.read(dev, shipped.documents, most)
     ]
+
+
+def captured(model: Model, data: ProbeData, shipped: Shipped, sites: Sequence[Site]) -> Activations:
+    """Read texts, or find what an earlier run read of them."""
+    texts = [str(content) for content in data.contents]
+    where = f"{data.name}-{data.sha256[:8]}-{len(texts)}-{shipped.model}"
+    store = model.capture_to(
+        RUNS / f"{where}-{shipped.spec.sites[0]}-readings{shipped.spec.readings}",
+        texts,
+        sites,
+        ids=data.ids,
+        readings=shipped.spec.readings,
+        progress=True,
+    )
+    return store.load()
 
 
 def spans(probe: Probe, gold: Gold, scores: Scores, *, validators: bool) -> list[Found]:
@@ -117,22 +132,32 @@ def evidence(
 def on_real_labels(real: Real, probe: Probe, shipped: Shipped) -> Probe:
     """Fit the same head on the real labels of the even rows: what a logistic probe could reach."""
     gold, acts = real
-    present = {label for row in gold.spans for _, _, label in row}
-    classes = ("O", *(label for label in LABELS if label in present))
+    even = range(0, len(gold.texts), 2)
+    parts = {
+        "train": [row for row in even if row % 10],
+        "validation": [row for row in even if not row % 10],
+    }
+    present = [
+        {label for row in rows for _, _, label in gold.spans[row]} for rows in parts.values()
+    ]
+    classes = ("O", *(label for label in LABELS if all(label in part for part in present)))
     truth = torch.cat(
         [
-            token_labels(acts.offsets[acts.rows(i)], row, classes)  # type: ignore[arg-type]
+            token_labels(
+                acts.offsets[acts.rows(i)],
+                [LabelledSpan(*span) for span in row if span[2] in classes],
+                classes,
+            )
             for i, row in enumerate(gold.spans)
         ]
     )
-    even = list(range(0, len(gold.texts), 2))
     fitted = fit_activations(
         acts,
         truth,
         classes,
         shipped.spec,
-        train=[row for row in even if row % 10],
-        validation=[row for row in even if not row % 10],
+        train=parts["train"],
+        validation=parts["validation"],
         options=replace(shipped.options, penalties=(1e-1, 1e-2, 1e-3)),
     )
     ceiling = Probe.make(fitted, shipped.spec, None, probe.card)
@@ -153,7 +178,7 @@ def with_thresholds(probe: Probe, scored: Sequence[tuple[Gold, Scores]]) -> Prob
         ]
         if relevant:
             mean = partial(_mean_f1, probe, label, relevant)
-            best = max(np.linspace(0.05, 0.95, 19).tolist(), key=mean)
+            best = max(np.linspace(0.05, 0.95, 10).tolist(), key=mean)
             probe = with_threshold(probe, label, best)
     return probe
 

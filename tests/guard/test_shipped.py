@@ -1,0 +1,88 @@
+"""The probes that come with Endoscope, on the models that they read."""
+
+from functools import cache
+
+import pytest
+
+import endoscope
+from endoscope.guard import Guard, UnscoredError
+from endoscope.guard.loading import shipped_probe
+from endoscope.probes import Probe
+
+pytestmark = pytest.mark.embedded
+
+
+@cache
+def guard(model: str = "gemma-3-270m") -> Guard:
+    return Guard.load("pii", model=model)
+
+
+@pytest.mark.parametrize("name", ["gemma-3-270m", "gemma-3-270m-stream", "smollm2-135m-instruct"])
+def test_cards_say_what_they_must(name: str) -> None:
+    card = Probe.load(shipped_probe("pii", name)).card
+    assert card.model.weights == endoscope.open(card.model_name).fingerprint.weights
+    assert "synthetic" in card.notes
+    assert card.command.startswith("python -m recipes.pii.build pii-")
+    real = {e.data.name for e in card.evidence if e.split == "figures"}
+    assert {"en_wikipedia_dev", "en_social_dev", "en_structured_synthetic"} <= real
+    baselines = {e.baseline for e in card.evidence}
+    assert {None, "the words alone (resid_pre.0)", "trained on real labels"} <= baselines
+    assert all(e.low <= e.value <= e.high for e in card.evidence)
+
+
+def test_it_scrubs_english_and_japanese() -> None:
+    text = (
+        "Dear Margaret Holloway, please call Tobias Brandt on +44 20 7946 0958.\n"
+        "昨日、大阪支店の西村健太さんが田中様に電話しました。"
+    )
+    redacted = guard().redact(text).redacted
+    for value in ("Margaret", "Holloway", "Tobias", "Brandt", "7946", "西村", "健太", "田中"):
+        assert value not in redacted
+    for kept in ("Dear", "please call", "大阪支店の", "さんが", "様に電話しました。"):
+        assert kept in redacted
+
+
+def test_plain_text_passes() -> None:
+    for text in (
+        "The committee approved the budget for the new bridge on Tuesday.",
+        "この装置は毎分三百回転で動作し、水を冷却に使う。",
+        "Version 4.12.0 of the product costs $89.00.",
+    ):
+        assert guard().redact(text).redacted == text
+
+
+def test_a_name_is_found_wherever_a_window_ends() -> None:
+    """Long text is read in windows; the seam falls on every place of the name in turn."""
+    filler = "The committee approved the budget for the new bridge. "
+    name = "Margaret Holloway"
+    for shift in range(0, 60, 6):
+        text = (filler * 30)[: 700 + shift] + f" Later {name} spoke. " + filler * 15
+        spans = guard().scan(text)
+        start = text.index(name)
+        covered = {i for s in spans for i in range(s.start, s.end)}
+        assert set(range(start, start + 8)) <= covered, shift
+
+
+def test_a_probe_for_english_does_not_pass_japanese_as_clean() -> None:
+    english = guard("smollm2-135m-instruct")
+    assert "Holloway" not in english.redact("I met Margaret Holloway.").redacted
+    with pytest.raises(UnscoredError):
+        english.redact("西村健太さんに会いました。")
+
+
+def test_the_stream_probe_gives_the_same_scores_token_by_token() -> None:
+    import torch
+
+    probe = Probe.load(shipped_probe("pii", "gemma-3-270m-stream"))
+    model = endoscope.open("gemma-3-270m")
+    text = "Yesterday Margaret Holloway met 西村健太 in Lyon."
+    acts = model.capture([text], probe.spec.sites)
+    stream = probe.stream()
+    found = []
+    inside = acts.offsets[:, 0] < acts.offsets[:, 1]
+    for row in torch.nonzero(inside).flatten().tolist():
+        found += stream.push({site: acts[site][row : row + 1] for site in probe.spec.sites})
+    found += stream.finish()
+    whole = probe.score_activations(acts.document(0)).probabilities
+    scores = torch.stack([torch.as_tensor(s.probabilities) for s in found])
+    torch.testing.assert_close(scores.float(), whole.float(), rtol=1e-4, atol=1e-5)
