@@ -152,3 +152,22 @@ def test_longer_wins_then_higher_score_and_the_rest_stays() -> None:
 )
 def test_graphemes_are_whole(text: str, cut: tuple[int, int], whole: tuple[int, int]) -> None:
     assert Graphemes(text).cover(*cut) == whole
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "found"),
+    [
+        ("PHONE", "Office", False),
+        ("PHONE", "０３", True),
+        ("EMAIL", "com", False),
+        ("EMAIL", "ann@x", True),
+        ("DATE_OF_BIRTH", "born", False),
+        ("DATE_OF_BIRTH", "昭和六十年", True),
+        ("ID", "number", False),
+        ("IP", "::1", True),
+        ("NAME", "Ann", True),
+    ],
+)
+def test_a_value_has_what_every_value_of_its_label_has(label: str, text: str, found: bool) -> None:
+    scores = TokenScores(torch.tensor([[0, len(text)]]), torch.tensor([[0.1, 0.9]]), ("O", label))
+    assert bool(from_scores(text, scores, {label: 0.5})) is found

@@ -56,6 +56,15 @@ _SPLIT_BY = {
     "SECRET": None,
 }
 
+_DIGIT = regex.compile(r"\p{N}|[〇一二三四五六七八九十元]")
+_MARK = {
+    "PHONE": _DIGIT,
+    "ID": _DIGIT,
+    "DATE_OF_BIRTH": _DIGIT,
+    "IP": regex.compile(r"\p{N}|:"),
+    "EMAIL": regex.compile(r"[@＠]|\bat\b"),
+}
+
 
 @dataclass
 class _Run:
@@ -136,9 +145,15 @@ def _spans(text: str, run: _Run) -> Iterator[Span]:
             continue
         first_end, last_start = min(tokens[0][1], high), max(tokens[-1][0], low)
         left, right = boundaries.refine(text, low, high, run.label, first_end, last_start)
-        if left < right:
+        if left < right and _possible(text, left, right, run.label):
             score = sum(token[2] for token in tokens) / len(tokens)
             yield Span(left, right, run.label, score)
+
+
+def _possible(text: str, start: int, end: int, label: str) -> bool:
+    """Whether a value has what every value of its label has: a number a digit, say."""
+    mark = _MARK.get(label)
+    return mark is None or mark.search(text, start, end) is not None
 
 
 def _pieces(text: str, start: int, end: int, label: str) -> Iterator[tuple[int, int]]:
