@@ -98,6 +98,7 @@ def test_found_alone(before: str, value: str, after: str, label: str) -> None:
     "text",
     [
         "version 1.2.3.4 is out",
+        "build=4.12.0.3",
         "firmware v10.0.19.41",
         "バージョン 1.2.3.4",
         "OID 1.3.6.1.4.1.311",

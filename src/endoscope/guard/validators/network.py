@@ -30,7 +30,7 @@ def is_address_v6(text: str) -> bool:
 
 _VERSION = regex.compile(
     r"(?:\b(?:v|ver|version|versions|release|build|firmware|driver|sdk|patch|section|clause|chapter)"
-    r"|バージョン|ファームウェア|リリース|ビルド|第|節)[.:：]?\s*$",
+    r"|バージョン|ファームウェア|リリース|ビルド|第|節)[.:：=]?\s*$",
     regex.IGNORECASE,
 )
 NETWORK: tuple[Validator, ...] = (
