@@ -1,10 +1,12 @@
 """The probes that come with Endoscope, on the models that they read."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 import endoscope
+from endoscope.bench.guard import shipped
 from endoscope.guard import Guard, UnscoredError
 from endoscope.guard.loading import shipped_probe
 from endoscope.probes import Probe
@@ -17,9 +19,9 @@ def guard(model: str = "gemma-3-270m") -> Guard:
     return Guard.load("pii", model=model)
 
 
-@pytest.mark.parametrize("name", ["gemma-3-270m", "gemma-3-270m-stream", "smollm2-135m-instruct"])
-def test_cards_say_what_they_must(name: str) -> None:
-    card = Probe.load(shipped_probe("pii", name)).card
+@pytest.mark.parametrize("folder", shipped(), ids=lambda folder: folder.name)
+def test_cards_say_what_they_must(folder: Path) -> None:
+    card = Probe.load(folder).card
     assert card.model.weights == endoscope.open(card.model_name).fingerprint.weights
     assert "synthetic" in card.notes
     assert card.command.startswith("python -m recipes.pii.build pii-")
