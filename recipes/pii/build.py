@@ -108,7 +108,7 @@ def fit(
         model_name=model.name,
         data=data.ref.model_copy(update={"licence": "Apache-2.0"}),
         seed=shipped.seed,
-        command=f"python -m recipes.pii.build {shipped.name} --dev DEV --lora",
+        command=f"python -m recipes.pii.build {shipped.name} --dev DEV --most 1000",
         notes=(
             "Fitted on synthetic text only. Where a figure is on real text, half of that text "
             "(the even rows) chose the thresholds, and the other half was measured. The layer, "

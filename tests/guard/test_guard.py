@@ -179,3 +179,9 @@ def test_values_are_found_whatever_stands_around_them(pieces: list[str]) -> None
 
 def test_a_guard_says_what_it_looks_for() -> None:
     assert repr(guard()) == "Guard('pii': NAME, PHONE, EMAIL, ID, IP, SECRET)"
+
+
+@pytest.mark.parametrize("wrong", [None, b"Mary Jones", {"a": 1}, ["a", None], 3])
+def test_what_is_no_text_is_refused(wrong: object) -> None:
+    with pytest.raises(InputError, match="Give strings"):
+        guard().redact(wrong)  # type: ignore[call-overload]

@@ -171,3 +171,20 @@ def test_graphemes_are_whole(text: str, cut: tuple[int, int], whole: tuple[int, 
 def test_a_value_has_what_every_value_of_its_label_has(label: str, text: str, found: bool) -> None:
     scores = TokenScores(torch.tensor([[0, len(text)]]), torch.tensor([[0.1, 0.9]]), ("O", label))
     assert bool(from_scores(text, scores, {label: 0.5})) is found
+
+
+@pytest.mark.parametrize("period", [("O", 0.9), ("NAME", 0.9)])
+def test_two_people_in_two_sentences_are_two_spans(period: tuple[str, float]) -> None:
+    text, given_scores = scores(
+        [
+            ("Ken", "NAME", 0.9),
+            (" Smith", "NAME", 0.9),
+            (".", *period),
+            (" John", "NAME", 0.9),
+            (" F", "NAME", 0.9),
+            (".", *period),
+            (" Hill", "NAME", 0.9),
+        ]
+    )
+    found = from_scores(text, given_scores, {"NAME": 0.5})
+    assert [text[s.start : s.end] for s in found] == ["Ken Smith", "John F. Hill"]

@@ -88,6 +88,8 @@ class Guard:
         """
         if isinstance(texts, str):
             return self._scan([texts])[0]
+        if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
+            raise InputError("The guard reads a text or a list of texts.", "Give strings.")
         return self._scan(texts)
 
     @overload
@@ -102,7 +104,7 @@ class Guard:
         """
         if isinstance(texts, str):
             return redact(texts, self.scan(texts), self._replacer)
-        found = self._scan(texts)
+        found = self.scan(texts)
         return [redact(t, spans, self._replacer) for t, spans in zip(texts, found, strict=True)]
 
     def scores(self, text: str) -> TokenScores:

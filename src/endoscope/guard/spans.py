@@ -50,7 +50,7 @@ _LONGEST_GAP = 3
 _SPLIT = regex.compile(r"[\r\n]+")
 _SPLIT_BY = {
     "NAME": regex.compile(
-        r"[\r\n\t、。，；;：!?！？|/]+|(?<=[\p{Han}\p{Hiragana}])[・･](?=[\p{Han}\p{Hiragana}])"
+        r"[\r\n\t、。，；;：!?！？|/]+|(?<=\p{Ll}{3})\.\s+|(?<=[\p{Han}\p{Hiragana}])[・･](?=[\p{Han}\p{Hiragana}])"
     ),
     "ADDRESS": regex.compile(r"(?:\r?\n){2,}"),
     "SECRET": None,
