@@ -160,11 +160,11 @@ def _write_gguf(path: Path) -> None:
     writer.add_vocab_size(config.vocab_size)
     vocabulary = byte_tokenizer().get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    tokens.append("ab")  # what the one merge makes
+    tokens += ["ab", "cd"]  # what the merges make
     tokens += [f"<unused{i}>" for i in range(config.vocab_size - len(tokens))]
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(["a b", "c d"])
     writer.add_bos_token_id(vocabulary["<bos>"])
     writer.add_eos_token_id(vocabulary["<eos>"])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
