@@ -69,6 +69,7 @@ SHIPPED = (
         {"en": 8000},
         1,
         _OPTIONS,
-        _UNMEASURED,
+        {"NAME": 0.65, "ADDRESS": 0.25, "PHONE": 0.95, "EMAIL": 0.05, "ID": 0.75, "IP": 0.05}
+        | _UNMEASURED,
     ),
 )
