@@ -83,7 +83,7 @@ class Model:
     def fingerprint(self) -> Fingerprint:
         """Which model this is: what artifacts made with it are checked against."""
         loaded = self.loaded
-        tokenizer = loaded.tokenizer.hf.backend_tokenizer.to_str().encode()
+        tokenizer = loaded.tokenizer.serialised()
         dtype = str(loaded.dtype).removeprefix("torch.")
         # What is on disk says which model this is. A configuration in memory has defaults that
         # change from one version of transformers to the next; so has what it converts from GGUF.

@@ -23,8 +23,6 @@ class TransformersEngine:
         self.anatomy = loaded.anatomy
         self.tokenizer = loaded.tokenizer
         self.device = loaded.device
-        padding = loaded.tokenizer.hf.pad_token_id
-        self._padding = 0 if padding is None else int(padding)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -38,7 +36,7 @@ class TransformersEngine:
         """Run rows in batches of similar length and yield what was read (see `Engine.read`)."""
         for batch in plan([len(row.ids) for row in rows], batch_tokens):
             members = [rows[number] for number in batch]
-            ids, mask = pad(members, self._padding, self.device)
+            ids, mask = pad(members, self.tokenizer.padding, self.device)
             values = self.forward(ids, mask, sites)
             keep = _kept(members, self.device)
             yield batch, {site: value[keep].cpu() for site, value in values.items()}

@@ -41,6 +41,16 @@ class TextTokenizer:
         self.hf = tokenizer
         self._repair = ByteLevelRepair(tokenizer) if ByteLevelRepair.applies(tokenizer) else None
 
+    @property
+    def padding(self) -> int:
+        """The id that fills up a batch; any will do, as padding is masked."""
+        padding = self.hf.pad_token_id
+        return 0 if padding is None else int(padding)
+
+    def serialised(self) -> bytes:
+        """Return all that decides how text becomes tokens: what a fingerprint hashes."""
+        return str(self.hf.backend_tokenizer.to_str()).encode()
+
     def encode(self, text: str, *, special: bool = True) -> Encoded:
         """Return the tokens of one text; `special` adds what the model expects around it."""
         return self.encode_batch([text], special=special)[0]

@@ -362,13 +362,15 @@ def _check_level(data: ProbeData, level: str) -> None:
 def _capture(model: Model, data: ProbeData, spec: FeatureSpec, progress: bool) -> Activations:
     """Read all documents; bfloat16, as half the memory serves training as well."""
     parts = []
+    contents, ids = data.contents, data.ids
     with progress_bar("reading", len(data), show=progress) as advance:
         for start in range(0, len(data), CHUNK):
-            contents = data.contents[start : start + CHUNK]
-            ids = data.ids[start : start + CHUNK]
-            acts = model.capture(contents, spec.sites, readings=spec.readings, ids=ids)
+            chunk = slice(start, start + CHUNK)
+            acts = model.capture(
+                contents[chunk], spec.sites, readings=spec.readings, ids=ids[chunk]
+            )
             parts.append(acts.to(torch.bfloat16))
-            advance(len(contents))
+            advance(len(acts.document_ids))
     return Activations.concatenate(parts)
 
 
