@@ -10,10 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import SafetensorError
+from tests.tiny import byte_tokenizer
+from transformers import AutoTokenizer
 
 from endoscope.cache import cache_folder
 from endoscope.errors import InputError
@@ -210,3 +213,25 @@ def test_the_embedded_model_speaks() -> None:
     loaded = load("smollm2-135m-instruct")
     ids = torch.tensor([loaded.tokenizer.encode("The capital of France is").ids])
     assert loaded.tokenizer.hf.decode(loaded.module(ids).logits[0, -1].argmax()) == " Paris"
+
+
+def test_the_kept_tokenizer_is_the_same_and_not_parsed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    byte_tokenizer().save_pretrained(tmp_path)
+    before = AutoTokenizer.from_pretrained(tmp_path)
+    conversion._compact(tmp_path)
+    parsed: list[str] = []
+    load = json.load
+
+    def noted(file: Any) -> Any:
+        parsed.append(Path(file.name).name)
+        return load(file)
+
+    monkeypatch.setattr(json, "load", noted)
+    after = AutoTokenizer.from_pretrained(tmp_path)
+    # `tokenizers` reads the vocabulary itself; for a large one Python's reading is a second more.
+    assert "tokenizer_config.json" in parsed
+    assert "tokenizer.json" not in parsed
+    assert after.backend_tokenizer.to_str() == before.backend_tokenizer.to_str()
+    assert (after.bos_token, after.pad_token) == (before.bos_token, before.pad_token)

@@ -119,13 +119,23 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 def _compact(folder: Path) -> None:
-    """Make a large vocabulary open in half the time: no indentation, no class that rebuilds it."""
-    vocabulary = folder / "tokenizer.json"
-    text = json.dumps(json.loads(vocabulary.read_text()), ensure_ascii=False, separators=(",", ":"))
-    vocabulary.write_text(text)
-    config = folder / "tokenizer_config.json"
-    settings = json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
-    config.write_text(json.dumps(settings, indent=2))
+    """Make a large vocabulary open in a third of the time.
+
+    Without indentation it is read faster, its own class would rebuild it, and transformers parses
+    it a second time unless the settings list the added tokens.
+    """
+    file = folder / "tokenizer.json"
+    vocabulary = json.loads(file.read_text())
+    file.write_text(json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")))
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text()) | {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "added_tokens_decoder": {
+            token["id"]: {key: value for key, value in token.items() if key != "id"}
+            for token in vocabulary["added_tokens"]
+        },
+    }
+    file.write_text(json.dumps(settings))
 
 
 @contextmanager
