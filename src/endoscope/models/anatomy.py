@@ -45,6 +45,7 @@ class Architecture:
         stream: how a block adds to the residual stream.
         causal: whether a token sees only what is before it.
         parallel_flag: configuration entry that, when true, makes the block `parallel`.
+        spare: prefixes of weights that no site needs, so that a checkpoint may lack them.
     """
 
     blocks: str
@@ -52,6 +53,7 @@ class Architecture:
     stream: Stream
     causal: bool = True
     parallel_flag: str | None = None
+    spare: tuple[str, ...] = ()
 
 
 def _decoder(
@@ -105,6 +107,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         "post_norm_encoder",
         blocks="encoder.layer",
         causal=False,
+        spare=("pooler.",),
     ),
 }
 """Keyed by the `model_type` of a Hugging Face configuration."""

@@ -208,7 +208,8 @@ def _read(folder: Path, dtype: Any) -> tuple[Any, Any]:
                 f"{folder} cannot be opened: {_first_line(error)}",
                 "Check that the folder is whole, as save_pretrained leaves it.",
             ) from error
-    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+    spare = row.spare if row is not None else ()
+    missing = [key for key in report["missing_keys"] if not key.startswith(spare)]
     if missing:
         raise InputError(
             f"{folder} lacks weights that its configuration asks for ({missing[0]} and "
