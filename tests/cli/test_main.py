@@ -1,10 +1,14 @@
-"""What every verb does when its output has nowhere to go."""
+"""What is no verb's own: the version, and what happens when output has nowhere to go."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+import endoscope
+from endoscope.cli.main import app
 
 LIST = [sys.executable, "-c", "from endoscope.cli.main import main; main()", "models", "list"]
 
@@ -28,3 +32,9 @@ def test_of_a_reader_that_has_gone_nothing_is_said() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode in (1, 141)  # which: whether Typer or we saw it first
+
+
+def test_the_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"endoscope {endoscope.__version__}\n")
+    assert endoscope.__version__[0].isdigit()

@@ -5,15 +5,16 @@ A verb is a file in this folder. Errors that users can mend end here: one line, 
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from endoscope import __version__
 from endoscope.cli import bench, capture, guard, models, probe
 from endoscope.errors import InputError
 
 app = typer.Typer(
     name="endoscope",
-    help="Look inside a language model, and operate on it.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -24,6 +25,24 @@ app.command(name="capture")(capture.capture)
 app.add_typer(probe.app, name="probe")
 app.command(name="guard")(guard.guard)
 app.command(name="bench")(bench.bench)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"endoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def endoscope(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Look inside a language model, and operate on it."""
 
 
 def main() -> None:
