@@ -62,6 +62,17 @@ def test_bad_input_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_probe_is_replaced_only_if_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    options = ("--model", folder / "model", "-o", tmp_path / "p", "--json")
+    run("fit", folder / "data.jsonl", "--sites", "resid_post.0", *options)
+    before = (tmp_path / "p" / "card.json").read_bytes()
+    with pytest.raises(InputError, match=r"a probe in .*--force"):
+        run("fit", folder / "data.jsonl", "--sites", "resid_post.1", *options)
+    assert (tmp_path / "p" / "card.json").read_bytes() == before
+    run("fit", folder / "data.jsonl", "--sites", "resid_post.1", *options, "--force")
+    assert Probe.load(tmp_path / "p").card.sites == ("resid_post.1",)
+
+
 def test_an_interrupt_leaves_nothing_behind(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

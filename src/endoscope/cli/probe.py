@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from endoscope.errors import InputError
+
 if TYPE_CHECKING:
     from endoscope.artifacts import Evidence
     from endoscope.probes import Probe
@@ -55,6 +57,7 @@ def fit(
         float, typer.Option(min=0, max=1, help="False positive rate that thresholds are set for.")
     ] = 0.01,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a probe that is there.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -64,10 +67,15 @@ def fit(
     --sites resid_post.15 -o harmful-probe`
     """
     from endoscope.artifacts import check_free
+    from endoscope.artifacts.kinds import kind_of
     from endoscope.engine import open
     from endoscope.probes import FitOptions, Probe, ProbeData
 
     check_free(output, "probe")  # before the work, which takes minutes
+    if kind_of(output) is not None and not force:
+        raise InputError(
+            f"There is a probe in {output} already.", "Choose another folder, or add --force."
+        )
     documents = ProbeData.read(data)
     others = ProbeData.read(held_out) if held_out else None
     probe = Probe.fit(
