@@ -20,7 +20,8 @@ ORDER = [
     {"activations"},
     {"artifacts"},
     {"models"},
-    {"cache", "errors", "progress"},
+    {"cache", "files", "progress"},
+    {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}
 

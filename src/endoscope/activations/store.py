@@ -16,8 +16,9 @@ from endoscope.activations.manifest import DTYPES, MANIFEST_FILE, Manifest
 from endoscope.activations.memory import Activations
 from endoscope.activations.shards import Document, write_shard
 from endoscope.artifacts import Fingerprint, check_model
-from endoscope.artifacts.atomic import TEMPORARY, permitted
+from endoscope.artifacts.atomic import TEMPORARY
 from endoscope.errors import InputError
+from endoscope.files import permitted
 from endoscope.models.sites import Site
 
 _LOCK_FILE = ".lock"

@@ -1,20 +1,16 @@
 """Files and folders that appear whole or not at all."""
 
-import errno
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from endoscope.artifacts.kinds import kind_of
 from endoscope.errors import InputError
+from endoscope.files import permitted, room_for
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PREFIX, _SUFFIX = ".endoscope-", ".tmp"
 TEMPORARY = f"{_PREFIX}*{_SUFFIX}"  # what a killed process may leave behind
 
@@ -38,7 +34,7 @@ def atomic_file(path: str | Path, *, size: int | None = None) -> Iterator[Path]:
     with permitted(target):
         if target.exists() and not target.is_file():
             raise InputError(f"{path} exists and is not a file.", "Choose another name.")
-    with _room_for(target, size), _sibling(target) as temporary:
+    with room_for(target, size), _sibling(target) as temporary:
         with permitted(target):
             temporary.touch()
         yield temporary
@@ -67,7 +63,7 @@ def atomic_folder(
     """
     check_free(path, kind)
     target = Path(path).resolve()
-    with _room_for(target, size), _sibling(target) as temporary:
+    with room_for(target, size), _sibling(target) as temporary:
         with permitted(target):
             temporary.mkdir()
         yield temporary
@@ -146,55 +142,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def permitted(target: Path) -> Iterator[None]:
-    """Turn the system's refusal to write to a place into an `InputError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise _full_disk(target, None) from error
-        raise InputError(
-            f"{target} cannot be written: {error.strerror}.", "Choose another place."
-        ) from error
-
-
-@contextmanager
-def _room_for(target: Path, size: int | None) -> Iterator[None]:
-    """Turn a full disk into an `InputError`, beforehand if the size is known."""
-    if size is not None and size > _free_bytes(target):
-        raise _full_disk(target, size)
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        if not _says_full(error):
-            raise
-        raise _full_disk(target, size) from error
-
-
-def _says_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _FULL
-    # safetensors gives the number in the text only
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return found is not None and int(found[1]) in _FULL
-
-
-def _full_disk(target: Path, size: int | None) -> InputError:
-    needs = "" if size is None else f" needs {_megabytes(size)}"
-    return InputError(
-        f"The disk is full: {target}{needs or ' was not written'}, "
-        f"{_megabytes(_free_bytes(target))} are free. Nothing half-written was left.",
-        "Free some space, or choose another disk.",
-    )
-
-
-def _free_bytes(target: Path) -> int:
-    folder = next(parent for parent in target.parents if parent.is_dir())
-    return shutil.disk_usage(folder).free
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from endoscope.artifacts.atomic import atomic_folder
 from endoscope.artifacts.card import CARD_FORMAT, Card
-from endoscope.artifacts.hashing import hash_file
 from endoscope.artifacts.kinds import CARD_FILE
 from endoscope.errors import InputError
+from endoscope.files import hash_file
 
 TENSORS_FILE = "tensors.safetensors"
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"})

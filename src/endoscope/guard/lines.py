@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from endoscope.artifacts.hashing import hash_file
 from endoscope.errors import InputError
+from endoscope.files import hash_file
 from endoscope.guard.partial import Partial, Writer, resumable
 from endoscope.guard.redact import Redaction
 from endoscope.guard.scoring import UnscoredError

@@ -1,6 +1,5 @@
 """A file that is written line by line, can be interrupted, and is gone on with."""
 
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from endoscope.errors import InputError
+from endoscope.files import full_disk, says_full
 
 _SUFFIX = ".partial"
 
@@ -132,10 +132,10 @@ def _writing(name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if says_full(error):
             again = ": it goes on where it stopped" if name.endswith(_SUFFIX) else ""
-            raise InputError(
-                f"The disk is full: {name} could not be written to its end.",
+            raise full_disk(
+                f"{name} could not be written to its end",
                 f"Free some space and run the same command again{again}.",
             ) from error
         raise InputError(f"{name} cannot be written: {error.strerror}.") from error

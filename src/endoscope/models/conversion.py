@@ -1,6 +1,5 @@
 """GGUF files as safetensors folders, converted once and kept in the cache."""
 
-import hashlib
 import json
 import logging
 import shutil
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 
 from endoscope.cache import cache_folder
 from endoscope.errors import InputError
+from endoscope.files import hash_file
 
 _RECORD = "converted.json"  # what the folder was made from, and the sizes of its files
 
@@ -73,12 +73,7 @@ def _make(target: Path, make_gguf: Callable[[Path], Path]) -> Path:
 
 def file_key(path: Path) -> str:
     """Return a cache key for a GGUF file of the user's: its stem and the hash of its content."""
-    return f"{path.stem}-{_sha256(path)[:16]}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{path.stem}-{hash_file(path)[:16]}"
 
 
 def _whole(folder: Path) -> bool:
@@ -114,7 +109,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
         _compact(folder)
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
-    record = {"gguf_sha256": _sha256(gguf), "sizes": sizes}
+    record = {"gguf_sha256": hash_file(gguf), "sizes": sizes}
     (folder / _RECORD).write_text(json.dumps(record))
 
 

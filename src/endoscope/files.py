@@ -1,0 +1,84 @@
+"""What a file holds, and what a disk says no to: for every room that reads or writes one."""
+
+import errno
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from endoscope.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def hash_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def says_full(error: Exception) -> bool:
+    """Whether an error of the system, or of safetensors, means that the disk is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    # safetensors gives the number in the text only
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return found is not None and int(found[1]) in _FULL
+
+
+def full_disk(what: str, hint: str = "Free some space, or choose another disk.") -> InputError:
+    """Return the error for a full disk.
+
+    Args:
+        what: what was not written, as a clause.
+        hint: how to go on.
+    """
+    return InputError(f"The disk is full: {what}.", hint)
+
+
+@contextmanager
+def permitted(target: Path) -> Iterator[None]:
+    """Turn the system's refusal to write to a place into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if says_full(error):
+            raise _unwritten(target, None) from error
+        raise InputError(
+            f"{target} cannot be written: {error.strerror}.", "Choose another place."
+        ) from error
+
+
+@contextmanager
+def room_for(target: Path, size: int | None) -> Iterator[None]:
+    """Turn a full disk into an `InputError`, beforehand if the size in bytes is known.
+
+    Whatever else goes wrong in the block stays what it is.
+    """
+    if size is not None and size > _free_bytes(target):
+        raise _unwritten(target, size)
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if not says_full(error):
+            raise
+        raise _unwritten(target, size) from error
+
+
+def _unwritten(target: Path, size: int | None) -> InputError:
+    needs = "was not written" if size is None else f"needs {_megabytes(size)}"
+    free = _megabytes(_free_bytes(target))
+    return full_disk(f"{target} {needs}, {free} are free. Nothing half-written was left")
+
+
+def _free_bytes(target: Path) -> int:
+    folder = next(parent for parent in target.parents if parent.is_dir())
+    return shutil.disk_usage(folder).free
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
