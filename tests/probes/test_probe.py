@@ -96,8 +96,10 @@ def test_a_document_probe_finds_what_was_planted(document_probe: Probe, model: M
     assert figure(document_probe, "auroc") > 0.95
     assert figure(document_probe, "recall_at_fpr_0.01") > 0.8
     scores = document_probe.score_documents(model, ["the and !!", "the and"])
-    assert scores[0, 1] > 0.5 > scores[1, 1]
-    assert document_probe.score_documents(model, []).shape == (0, 2)
+    assert scores.probabilities.shape == (2, 2)
+    loud = scores.probabilities[:, scores.labels.index("loud")]
+    assert loud[0] > 0.5 > loud[1]
+    assert document_probe.score_documents(model, []).probabilities.shape == (0, 2)
     with pytest.raises(InputError, match="without tokens"):
         document_probe.score_documents(model, [""])
 
@@ -147,7 +149,7 @@ def test_a_stream_gives_the_scores_of_the_whole(
         torch.stack([f.probabilities for f in found]), whole.probabilities, atol=1e-6
     )
     if kind == "document":
-        expected = probe.score_documents(model, [text])[0]
+        expected = probe.score_documents(model, [text]).probabilities[0]
         assert torch.allclose(stream.document(), expected, atol=1e-6)
 
 

@@ -29,6 +29,7 @@ from endoscope.probes.standardise import document_rows, text_documents
 from endoscope.progress import progress as progress_bar
 from endoscope.readouts import (
     Calibration,
+    DocumentScores,
     FeatureSpec,
     Head,
     IncrementalScorer,
@@ -200,8 +201,8 @@ class Probe:
 
     def score_documents(
         self, model: Model, texts: Sequence[Content], *, progress: bool = False
-    ) -> Tensor:
-        """Return the probabilities of each text, `[documents, labels]`.
+    ) -> DocumentScores:
+        """Return the probabilities of each text, `[documents, labels]`, and the labels.
 
         Raises:
             InputError: this is a probe of tokens, a text is empty, or the model is foreign.
@@ -209,7 +210,8 @@ class Probe:
         if self.pooling is None:
             raise InputError(f"The probe {self.name} scores tokens, not documents.", "Use score().")
         scores = [self._score_document(acts) for acts in self._read(model, texts, progress)]
-        return torch.stack(scores) if scores else torch.zeros(0, len(self.labels))
+        probabilities = torch.stack(scores) if scores else torch.zeros(0, len(self.labels))
+        return DocumentScores(probabilities, self.labels)
 
     def stream(self) -> IncrementalScorer:
         """Return a scorer that takes rows as they are decoded.

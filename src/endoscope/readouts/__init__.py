@@ -12,12 +12,13 @@ from endoscope.readouts.heads import (
 )
 from endoscope.readouts.incremental import IncrementalScorer
 from endoscope.readouts.pooling import Pooling
-from endoscope.readouts.scores import Calibration, TokenScores, log_odds
+from endoscope.readouts.scores import Calibration, DocumentScores, TokenScores, log_odds
 
 __all__ = [
     "HEADS",
     "AttentionHead",
     "Calibration",
+    "DocumentScores",
     "FeatureSpec",
     "Head",
     "IncrementalScorer",

@@ -21,6 +21,18 @@ class TokenScores(NamedTuple):
     labels: tuple[str, ...]
 
 
+class DocumentScores(NamedTuple):
+    """The scores of documents.
+
+    Attributes:
+        probabilities: `[documents, labels]`, float32, calibrated; rows sum to 1.
+        labels: names of the classes, one a column; the first means "nothing here".
+    """
+
+    probabilities: Tensor
+    labels: tuple[str, ...]
+
+
 def log_odds(logits: Tensor) -> Tensor:
     """Return logits relative to class 0, whose own become zeros: the same probabilities."""
     return logits - logits[..., :1]
