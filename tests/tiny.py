@@ -91,6 +91,44 @@ def save_tiny(folder: Path, name: str = "llama", seed: int = 0) -> Path:
     return folder
 
 
+def write_gguf(path: Path) -> None:
+    """A tiny llama with a byte-level vocabulary, as llama.cpp would write it."""
+    import gguf
+
+    module = tiny_module("llama")
+    config = module.config
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+    vocabulary = byte_tokenizer().get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    tokens += ["ab", "cd"]  # what the merges make
+    tokens += [f"<unused{i}>" for i in range(config.vocab_size - len(tokens))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_merges(["a b", "c d"])
+    writer.add_bos_token_id(vocabulary["<bos>"])
+    writer.add_eos_token_id(vocabulary["<eos>"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for key, value in module.state_dict().items():
+        array = value.numpy()
+        if "q_proj" in key or "k_proj" in key:  # llama.cpp pairs rotary dimensions differently
+            heads = array.shape[0] // config.head_dim
+            array = array.reshape(heads, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight",)), array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @cache
 def _loaded(name: str) -> tuple[Any, Any]:
     return tiny_module(name), byte_tokenizer()
