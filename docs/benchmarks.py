@@ -19,7 +19,10 @@ model's bare forward pass through the layers that are needed, with nothing aroun
 For `capture` every side reads the same tokens in the same padded batches, in the same precision,
 and keeps `resid_post` of the middle layer. Ours starts from texts; the others get the batches ready
 made. TransformerLens and nnsight are told to stop at the layer. interp-engine's eager backend and
-`output_hidden_states` have no such way.
+`output_hidden_states` have no such way. In the rows marked "texts in order" the others are given
+batches of at most as many tokens, padding counted, but filled in the order of the texts, as a loop
+around a library without a batcher would fill them: there the ratio is what batching by length
+brings as well.
 
 For `guard` every side gets all texts at once and may batch them. Against the judge (the same model,
 shown three examples and asked to list the personal data) each text goes alone on both sides. GiNZA

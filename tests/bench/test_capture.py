@@ -35,15 +35,19 @@ def short_texts(monkeypatch):
 
 
 def test_rows_have_the_shape_of_the_contract(tiny):
-    options = Options(models=[str(tiny)], against=["limit", "self"], pairs=2, show=False)
+    against = ["limit", "self", "hidden_states"]
+    options = Options(models=[str(tiny)], against=against, pairs=2, show=False)
     rows = [row.as_json() for row in capture.run(options)]
-    assert [row["against"] for row in rows] == ["limit", "self"]
+    site = f"{tiny}, resid_post.1, float32"
+    assert [(row["case"], row["against"]) for row in rows] == [
+        *((site, side) for side in against),
+        (f"{site}, texts in order", "hidden_states"),
+    ]
     for row in rows:
         assert list(row) == [
             *("bench", "case", "ours", "against", "theirs", "ratio", "low", "high", "unit")
         ]
         assert row["bench"] == "capture"
-        assert row["case"] == f"{tiny}, resid_post.1, float32"
         assert row["unit"] == "tokens/s"
         assert 0 < row["low"] <= row["ratio"] <= row["high"]
         assert min(row["ours"], row["theirs"]) > 0
@@ -55,7 +59,8 @@ def test_a_side_that_fails_is_reported_and_the_others_go_on(tiny, monkeypatch):
     broken.write_text("def load(setup): raise RuntimeError('no kernel for this')")
     peers = (capture.Peer("nnsight", str(broken.with_suffix(""))), PEERS["limit"])
     monkeypatch.setattr(capture, "PEERS", peers)
-    failed, row = capture.run(Options(models=[str(tiny)], pairs=1, show=False))
+    failed, row, again = capture.run(Options(models=[str(tiny)], pairs=1, show=False))
+    assert again.as_json()["case"].endswith("texts in order")
     assert failed.as_json()["against"] == "nnsight"
     assert "no kernel for this" in failed.as_json()["error"]
     assert row.against == "limit"
@@ -128,3 +133,12 @@ def test_peers_give_the_same(model, tmp_path):
     scale = ours.abs().amax(dim=1, keepdim=True)
     for against, values in theirs.items():
         assert float(((values - ours) / scale).abs().max()) < 1e-4, against
+
+
+def test_batches_in_order_keep_within_the_budget(tiny):
+    texts = ["a", "abc", "abcdefgh", "ab", "a"]
+    with Worker(job_file("capture_endoscope")) as worker:
+        facts = worker.load({**capture.setup_for(str(tiny)), "texts": texts, "batch_tokens": 12})
+    # A byte a token, and the BOS: 2, 4, 9, 3 and 2 tokens.
+    shapes = [(len(batch["ids"]), len(batch["ids"][0])) for batch in facts["in_order"]]
+    assert shapes == [(2, 4), (1, 9), (2, 3)]

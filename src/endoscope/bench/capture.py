@@ -24,9 +24,11 @@ PEERS = (
 def run(options: Options) -> Iterator[Row | Failure]:
     """Compare tokens a second at `resid_post` of the middle layer.
 
-    Every side reads the same tokens in the same padded batches on the same device in the same
-    precision, and keeps that one site. Ours starts from the texts; the others are given the batches
-    ready made. The limit is the model's bare forward pass through the layers that are needed.
+    Every side reads the same tokens on the same device in the same precision, and keeps that one
+    site. Ours starts from the texts; the others are given padded batches ready made: first the very
+    batches that ours makes, then (the libraries) batches filled up to the same number of tokens in
+    the order of the texts, as a loop around them would. The limit is the model's bare forward pass
+    through the layers that are needed.
     """
     peers = chosen(PEERS, options)
     for model in options.models or MODELS:
@@ -52,12 +54,19 @@ def _model(model: str, peers: list[Peer], options: Options) -> Iterator[Row | Fa
         except WorkerError as error:
             yield Subject("capture", model, "self").failure(error)
             return
-        case = f"{model}, resid_post.{facts['layer']}, {facts['dtype']}"
-        for peer in peers:
+        site = f"{model}, resid_post.{facts['layer']}, {facts['dtype']}"
+        in_order = facts.pop("in_order")
+        cases = [(site, facts, peer) for peer in peers]
+        cases += [
+            (f"{site}, texts in order", {**facts, "batches": in_order}, peer)
+            for peer in peers
+            if peer.against not in ("limit", "self")
+        ]
+        for case, given, peer in cases:
             subject = Subject("capture", case, peer.against)
             try:
                 with peer.start() as theirs:
-                    loaded(theirs, {**setup, **facts}, options)
+                    loaded(theirs, {**setup, **given}, options)
                     pairs = take_turns(ours, theirs, peer, options, model)
                 yield subject.rate(pairs, facts["tokens"], "tokens/s")
             except WorkerError as error:

@@ -29,17 +29,22 @@ def plan(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
     Args:
         lengths: tokens of each sequence; sequences without tokens are left out.
-        budget: most tokens in a batch, padding counted. A longer sequence goes alone.
+        budget: most tokens in a batch, padding counted, and at most a sixteenth of it padding. A
+            longer sequence goes alone.
 
     Returns:
         Batches of indices, from short to long; within a batch the order of the input is kept among
         equal lengths.
     """
     batches: list[list[int]] = []
+    kept = 0  # tokens in the last batch
     for index in sorted((i for i, n in enumerate(lengths) if n), key=lengths.__getitem__):
-        # Sorted, so this sequence is the longest of the batch it joins.
-        if not batches or lengths[index] * (len(batches[-1]) + 1) > budget:
+        # Sorted, so this sequence is the longest of the batch it joins; the others are padded.
+        kept += lengths[index]
+        padded = lengths[index] * (len(batches[-1]) + 1) if batches else 0
+        if not batches or padded > budget or padded - kept > budget // 16:
             batches.append([])
+            kept = lengths[index]
         batches[-1].append(index)
     return batches
 

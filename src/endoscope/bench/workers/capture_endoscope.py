@@ -16,18 +16,35 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], list[torch.Tensor]], dict[
     layer = model.n_layers // 2 if setup["layer"] is None else setup["layer"]
     site = f"resid_post.{layer}"
     rows = [Row(encoded.ids) for encoded in model.tokenizer.encode_batch(texts)]
-    padding = model.tokenizer.hf.pad_token_id or 0
-    batches = []
-    for batch in plan([len(row.ids) for row in rows], budget):
-        ids, mask = pad([rows[index] for index in batch], padding, torch.device("cpu"))
-        batches.append({"ids": ids.tolist(), "mask": mask.tolist()})
+
+    def padded(batches: list[list[int]]) -> list[dict[str, Any]]:
+        made = []
+        for batch in batches:
+            members = [rows[index] for index in batch]
+            ids, mask = pad(members, model.tokenizer.padding, torch.device("cpu"))
+            made.append({"ids": ids.tolist(), "mask": mask.tolist()})
+        return made
+
+    lengths = [len(row.ids) for row in rows]
     facts = {
         "folder": str(model.loaded.folder),
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "layer": layer,
-        "batches": batches,
-        "tokens": sum(len(row.ids) for row in rows),
+        "batches": padded(plan(lengths, budget)),
+        "in_order": padded(in_order(lengths, budget)),
+        "tokens": sum(lengths),
         "packages": ["endoscope", "torch", "transformers"],
     }
     return lambda: [model.capture(texts, site, batch_tokens=budget)[site]], facts
+
+
+def in_order(lengths: list[int], budget: int) -> list[list[int]]:
+    """Fill batches in the order of the texts, as a loop around a library would."""
+    batches: list[list[int]] = [[]]
+    for index, length in enumerate(lengths):
+        longest = max([length, *(lengths[other] for other in batches[-1])])
+        if batches[-1] and longest * (len(batches[-1]) + 1) > budget:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
