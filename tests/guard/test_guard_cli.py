@@ -109,6 +109,23 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         assert "\n" not in str(error)
 
 
+def test_a_place_that_cannot_be_is_refused_before_the_model_is_opened(
+    tmp_path: Path, patterns: dict[str, object]
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(LINE)
+    for place, says in [
+        (tmp_path / "nodir" / "out.jsonl", f"There is no folder {tmp_path / 'nodir'}"),
+        (tmp_path, "is a folder"),
+        (path, "both input and output"),
+    ]:
+        error = run(path, "-o", place).exception
+        assert isinstance(error, InputError)
+        assert says in str(error)
+        assert "partial" not in str(error)
+    assert not patterns
+
+
 def test_text_that_cannot_be_scored_gives_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def score(self: object, texts: object) -> object:
         raise RuntimeError

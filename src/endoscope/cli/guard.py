@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,9 +88,13 @@ def guard(
         sys.stdout.write(read_policy(policy)[0])
         return
     from endoscope.guard import Guard, Policy
+    from endoscope.guard.files import check_target, reading
 
-    opened = Policy.load(policy)  # before the model, which takes longer
-    with _opened(source) as stream:
+    opened = Policy.load(policy)  # what is wrong is said before the model, which takes longer
+    given = sys.stdin.buffer if source == "-" else Path(source)
+    if output is not None:
+        check_target(given, output)
+    with reading(given) as stream:
         suffix = Path(source).suffix.lower()
         lines = not text and (suffix in _LINES or (suffix not in _TEXT and stream.is_lines()))
         ready = Guard.load(opened, model=model, device=device)
@@ -103,21 +106,6 @@ def guard(
     _report(summary, as_json and output is not None)
     if summary.failed:
         raise typer.Exit(2)
-
-
-@contextmanager
-def _opened(source: str) -> Iterator["Ahead"]:
-    from endoscope.guard.sniff import Ahead
-
-    if source == "-":
-        yield Ahead(sys.stdin.buffer)
-        return
-    try:
-        file = Path(source).open("rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}.") from error
-    with file:
-        yield Ahead(file)
 
 
 def _text(

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO, Self, overload
+from typing import Self, overload
 
 from pydantic import JsonValue
 
 from endoscope.errors import InputError
 from endoscope.guard import boundaries, lines
+from endoscope.guard.files import Source, Target
 from endoscope.guard.graphemes import Graphemes
 from endoscope.guard.policy import Language, Policy
 from endoscope.guard.redact import Redaction, Replacer, redact
@@ -132,8 +133,8 @@ class Guard:
 
     def lines(
         self,
-        source: lines.Source,
-        target: str | Path | BinaryIO,
+        source: Source,
+        target: Target,
         *,
         keep_text: bool = False,
     ) -> lines.Summary:

@@ -3,15 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from endoscope.errors import InputError
-from endoscope.files import hash_file
-from endoscope.guard.partial import Partial, Writer, resumable
+from endoscope.guard.files import Source, Target, reading, writing
+from endoscope.guard.partial import Partial
 from endoscope.guard.redact import Redaction
 from endoscope.guard.scoring import UnscoredError
 from endoscope.guard.sniff import Ahead
@@ -20,10 +17,8 @@ from endoscope.guard.spans import Span
 if TYPE_CHECKING:
     from endoscope.guard.guard import Guard
 
-_CHUNK = 1 << 16  # bytes read at a time: what a batch is made of
 _BOM = b"\xef\xbb\xbf"
 Id = str | int | None
-Source = str | Path | BinaryIO | Ahead
 
 
 @dataclass
@@ -60,7 +55,7 @@ class Problem(NamedTuple):
 def redact_lines(
     guard: "Guard",
     source: Source,
-    target: str | Path | BinaryIO,
+    target: Target,
     *,
     keep_text: bool = False,
     advance: Callable[[int], None] = lambda amount: None,
@@ -82,7 +77,8 @@ def redact_lines(
     Raises:
         InputError: the source cannot be read or the target not be written.
     """
-    with _reading(source) as incoming, _writing(guard, source, target, keep_text) as writer:
+    made_from = {"keep_text": keep_text, "guard": guard.identity}
+    with reading(source) as incoming, writing(source, target, made_from) as writer:
         job = _Job(guard, keep_text, advance)
         batches = _batches(incoming)
         if isinstance(writer, Partial) and writer.lines:
@@ -92,53 +88,14 @@ def redact_lines(
     return job.summary
 
 
-@contextmanager
-def _reading(source: Source) -> Iterator[BinaryIO | Ahead]:
-    if not isinstance(source, str | Path):
-        yield source
-        return
-    try:
-        file = Path(source).open("rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}.") from error
-    with file:
-        yield cast(BinaryIO, file)
-
-
-@contextmanager
-def _writing(
-    guard: "Guard", source: Source, target: str | Path | BinaryIO, keep_text: bool
-) -> Iterator[Writer]:
-    if not isinstance(target, str | Path):
-        yield Writer(target, "The output")
-        return
-    path = Path(target)
-    if path.exists() and not path.is_file():  # a device or a pipe
-        try:
-            file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-        with file:
-            yield Writer(cast(BinaryIO, file), str(path))
-        return
-    again = isinstance(source, str | Path) and Path(source).is_file()
-    if again and path.exists() and path.samefile(cast(Path, source)):
-        raise InputError(f"{path} is both input and output.", "Choose another name for the output.")
-    content = hash_file(cast(Path, source)) if again else None
-    made_from = {"input": content, "keep_text": keep_text, "guard": guard.identity}
-    with resumable(path, made_from, again=again) as partial:
-        yield partial
-
-
-def _batches(stream: BinaryIO | Ahead) -> Iterator[list[bytes]]:
+def _batches(stream: Ahead) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, as many at a time as have come, without their line feeds.
 
     A pipe hands on what it has, so a line does not wait for the next ones.
     """
-    read = getattr(stream, "read1", stream.read)
     rest: list[bytes] = []
     first = True
-    while chunk := read(_CHUNK):
+    while chunk := stream.read1():
         if b"\n" not in chunk:
             rest.append(chunk)
             continue

@@ -3,7 +3,8 @@
 from typing import BinaryIO
 
 _BOM = b"\xef\xbb\xbf"
-_FAR = 1 << 16  # blank bytes after which it is plain text, whatever follows
+_CHUNK = 1 << 16  # bytes read at a time
+_FAR = _CHUNK  # blank bytes after which it is plain text, whatever follows
 
 
 class Ahead:
@@ -38,4 +39,4 @@ class Ahead:
 
     def _some(self) -> bytes:
         read = getattr(self._stream, "read1", self._stream.read)
-        return bytes(read(_FAR))
+        return bytes(read(_CHUNK))
