@@ -101,7 +101,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         ((tmp_path,), "cannot be read: Is a directory"),
         ((tmp_path / "latin.txt",), "not valid UTF-8 at byte 3"),
         (("--policy", "gdpr"), "no policy gdpr"),
-        (("--policy", tmp_path / "p.yaml"), "labels.NAME.action: input should be 'flag' or 'red"),
+        (("--policy", tmp_path / "p.yaml"), "labels.NAME.action must be redact or flag"),
     ]:
         error = run(*arguments, stdin=b"x").exception
         assert isinstance(error, InputError)

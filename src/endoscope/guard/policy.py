@@ -3,12 +3,13 @@
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from endoscope.errors import InputError
+from endoscope.guard.explain import explain
 
 Action = Literal["flag", "redact"]
 Replacement = Literal["tag", "pseudonym", "hash"]
@@ -147,7 +148,7 @@ class Policy(_Strict):
         try:
             return cls.model_validate({"name": Path(name).stem, **content, "folder": folder})
         except ValidationError as error:
-            raise InputError(f"{name}: {_explain(error)}", _EXAMPLE) from error
+            raise InputError(f"{name}: {explain(error)}", _EXAMPLE) from error
 
 
 _EXAMPLE = "`endoscope guard --show-policy` prints a policy with comments."
@@ -179,24 +180,3 @@ def read_policy(name: str | Path) -> tuple[str, Path]:
             f"There is no policy {name}: {error.strerror}.",
             f"Give the path of a YAML file, or one of: {known}.",
         ) from error
-
-
-def _explain(error: ValidationError) -> str:
-    """Say in one line which key is wrong and why."""
-    problems = error.errors(include_url=False, include_input=False)
-    # Of the alternatives of a union the one that got furthest is meant.
-    problem: Any = max(problems, key=lambda p: len(p["loc"]))
-    same = [p for p in problems if p["loc"][:2] == problem["loc"][:2]]
-    where = ".".join(str(part) for part in problem["loc"] if _is_key(part)) or "the policy"
-    if problem["type"] == "extra_forbidden":
-        return f"{where} is not a key of policies."
-    why = " or ".join(dict.fromkeys(p["msg"].removeprefix("Value error, ") for p in same))
-    return f"{where}: {why[0].lower()}{why[1:]}."
-
-
-def _is_key(part: int | str) -> bool:
-    """Whether part of an error's place is a key, not pydantic's name for a type of a union."""
-    return isinstance(part, int) or not (part in _TYPES or any(c in part for c in "[("))
-
-
-_TYPES = frozenset({"float", "str", "dict", "constrained-float", "literal"})
