@@ -14,7 +14,15 @@ from endoscope.artifacts import Evidence
 from endoscope.engine import Model
 from endoscope.guard import Guard, Policy
 from endoscope.models import Site
-from endoscope.probes import LabelledSpan, Probe, ProbeData, fit_activations, token_labels
+from endoscope.probes import (
+    LabelledSpan,
+    Probe,
+    ProbeData,
+    count_characters,
+    f1,
+    fit_activations,
+    token_labels,
+)
 from endoscope.readouts import TokenScores
 from recipes.pii import development
 from recipes.pii.development import Found, Gold
@@ -191,8 +199,8 @@ def _mean_f1(
     for gold, scores in choice:
         found = spans(tried, gold, scores, validators=True)
         pairs = zip(gold.texts, found, gold.spans, strict=True)
-        table = [development.counts(text, a, b, (label,)) for text, a, b in pairs]
-        figures.append(development.f1(np.sum(table, axis=0)))
+        table = [count_characters(text, a, b, (label,))[0] for text, a, b in pairs]
+        figures.append(f1(np.sum(table, axis=0)))
     return float(np.mean(figures))
 
 

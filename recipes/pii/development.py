@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endoscope.artifacts import Evidence
-from endoscope.probes import ProbeData, bootstrap_interval
+from endoscope.probes import (
+    ProbeData,
+    bootstrap_interval,
+    count_characters,
+    f1,
+    precision,
+    recall,
+)
 
 Counts = NDArray[np.int64]
 Found = Sequence[tuple[int, int, str]]
@@ -96,22 +103,6 @@ def _read(folder: Path, dev: DevSet, most: int | None) -> Gold:
     return Gold(dev, replace(data, name=dev.name), spans)
 
 
-def counts(text: str, found: Found, gold: Found, labels: Sequence[str]) -> Counts:
-    """Count characters found, wrongly found and missed, `[3]`; white space does not count."""
-
-    def characters(spans: Found) -> set[tuple[int, str]]:
-        return {
-            (i, label)
-            for start, end, label, *_ in spans
-            if label in labels
-            for i in range(start, end)
-            if not text[i].isspace()
-        }
-
-    given, right = characters(found), characters(gold)
-    return np.array([len(given & right), len(given - right), len(right - given)])
-
-
 def measure(gold: Gold, found: Sequence[Found], note: str, baseline: str | None) -> list[Evidence]:
     """Return character-level F1, precision and recall of each group of labels, with intervals."""
     evidence = []
@@ -120,11 +111,11 @@ def measure(gold: Gold, found: Sequence[Found], note: str, baseline: str | None)
             continue
         table = np.stack(
             [
-                counts(text, spans, right, labels)
+                count_characters(text, spans, right, labels).sum(0)
                 for text, spans, right in zip(gold.texts, found, gold.spans, strict=True)
             ]
         )
-        for metric, figure in (("f1", f1), ("precision", _precision), ("recall", _recall)):
+        for metric, figure in (("f1", f1), ("precision", precision), ("recall", recall)):
             evidence.append(
                 _evidence(gold, table, f"{metric}_characters", figure, group, note, baseline)
             )
@@ -140,8 +131,11 @@ def _evidence(
     note: str,
     baseline: str | None,
 ) -> Evidence:
-    value = figure(table.sum(0))
-    low, high = bootstrap_interval(lambda rows: figure(table[rows].sum(0)), len(table))
+    def of(rows: Counts) -> float:
+        return float(np.nan_to_num(figure(table[rows].sum(0))))  # nothing was found: 0
+
+    value = of(np.arange(len(table)))
+    low, high = bootstrap_interval(of, len(table))
     return Evidence(
         metric=metric,
         value=value,
@@ -154,17 +148,3 @@ def _evidence(
         note=note or None,
         baseline=baseline,
     )
-
-
-def f1(counted: Counts) -> float:
-    """Return F1 of counts `[3]`."""
-    hits, false, missed = (int(n) for n in counted)
-    return 2 * hits / max(1, 2 * hits + false + missed)
-
-
-def _precision(counted: Counts) -> float:
-    return float(counted[0] / max(1, counted[0] + counted[1]))
-
-
-def _recall(counted: Counts) -> float:
-    return float(counted[0] / max(1, counted[0] + counted[2]))

@@ -1,6 +1,6 @@
-"""How right each side's spans are, by the character."""
+"""Labelled text to compare each side's spans on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -68,26 +68,3 @@ def read(path: Path, most: int, seed: int = 0) -> Corpus:
             f"Use the labels {', '.join(sorted(set(GOLD.values())))}.",
         )
     return corpus
-
-
-def counts(text: str, found: Spans, gold: Spans, labels: Iterable[str]) -> tuple[int, int, int]:
-    """Count characters that were found, wrongly found, and missed; white space does not count.
-
-    Args:
-        text: the text.
-        found: spans of one side.
-        gold: the right ones.
-        labels: which labels to look at.
-    """
-    given, right = (_characters(text, spans, set(labels)) for spans in (found, gold))
-    return len(given & right), len(given - right), len(right - given)
-
-
-def _characters(text: str, spans: Spans, labels: set[str]) -> set[tuple[int, str]]:
-    return {
-        (index, label)
-        for start, end, label, *_ in spans
-        if label in labels
-        for index in range(start, end)
-        if not text[index].isspace()
-    }

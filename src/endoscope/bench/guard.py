@@ -16,6 +16,7 @@ from endoscope.bench.texts import personal
 from endoscope.bench.worker import Worker, WorkerError
 from endoscope.errors import InputError
 from endoscope.guard.scoring import language
+from endoscope.probes import count_characters
 
 TEXTS = 64
 JUDGED, JUDGED_FOR_F1 = 12, 100  # a judge takes seconds a text
@@ -124,7 +125,7 @@ def _accuracy(
         labels = accuracy.GROUPS[group]
         a, b = (
             [
-                accuracy.counts(text, spans, right, labels)
+                count_characters(text, spans, right, labels).sum(0).tolist()
                 for text, spans, right in zip(texts, side, gold, strict=True)
             ]
             for side in found

@@ -7,10 +7,11 @@ from endoscope.probes.calibrate import (
     recall_at_fpr,
     threshold_at_fpr,
 )
+from endoscope.probes.counting import count_characters, f1, precision, recall
 from endoscope.probes.data import ProbeData, token_labels
 from endoscope.probes.documents import Document, LabelledSpan
 from endoscope.probes.fit import fit_activations
-from endoscope.probes.metrics import count_characters, document_evidence, token_evidence
+from endoscope.probes.metrics import document_evidence, token_evidence
 from endoscope.probes.options import FitOptions, Fitted
 from endoscope.probes.probe import Probe
 
@@ -25,8 +26,11 @@ __all__ = [
     "count_characters",
     "document_evidence",
     "ece",
+    "f1",
     "fit_activations",
     "fit_calibration",
+    "precision",
+    "recall",
     "recall_at_fpr",
     "threshold_at_fpr",
     "token_evidence",

@@ -9,66 +9,18 @@ from torch import Tensor
 
 from endoscope.artifacts import Evidence
 from endoscope.probes.calibrate import auroc, bootstrap_interval, ece, recall_at_fpr
+from endoscope.probes.counting import (
+    Counts,
+    count,
+    count_characters,
+    count_tokens,
+    f1,
+    likeliest_spans,
+    precision,
+    recall,
+)
 from endoscope.probes.data import ProbeData, token_labels
-from endoscope.probes.documents import LabelledSpan
 from endoscope.readouts import TokenScores
-
-Counts = NDArray[np.int64]
-"""`[..., 3]`: true positives, false positives, false negatives."""
-
-
-def count(guess: Tensor, truth: Tensor, n_labels: int) -> Counts:
-    """Count hits and misses of each label after the first, `[labels - 1, 3]`.
-
-    Args:
-        guess: `[n]` classes that the probe gives.
-        truth: `[n]` classes.
-        n_labels: number of classes.
-    """
-    counts = []
-    for label in range(1, n_labels):
-        g, t = guess == label, truth == label
-        counts.append([int((g & t).sum()), int((g & ~t).sum()), int((~g & t).sum())])
-    return np.array(counts, dtype=np.int64).reshape(-1, 3)
-
-
-def f1(counts: Counts) -> float:
-    """Return F1; NaN where there is nothing to find and nothing was found."""
-    hits, false, missed = counts.tolist()
-    return 2 * hits / (2 * hits + false + missed) if hits + false + missed else float("nan")
-
-
-def precision(counts: Counts) -> float:
-    """Return precision; NaN where nothing was found."""
-    hits, false, _ = counts.tolist()
-    return hits / (hits + false) if hits + false else float("nan")
-
-
-def recall(counts: Counts) -> float:
-    """Return recall; NaN where there is nothing to find."""
-    hits, _, missed = counts.tolist()
-    return hits / (hits + missed) if hits + missed else float("nan")
-
-
-def count_characters(
-    text: str,
-    scores: TokenScores,
-    spans: Sequence[LabelledSpan],
-) -> Counts:
-    """Count characters as `count` does tokens; white space counts for nothing.
-
-    A character has the class of the likeliest label of its token; where several tokens make up one
-    character, that of the first which is not nothing.
-    """
-    guess, truth = np.zeros((2, len(text)), dtype=np.int64)
-    classes = scores.probabilities.argmax(dim=1).tolist()
-    for (start, end), label in zip(scores.offsets.tolist(), classes, strict=True):
-        part = guess[start:end]
-        part[part == 0] = label
-    for start, end, name in spans:
-        truth[start:end] = scores.labels.index(name)
-    solid = np.array([not character.isspace() for character in text], dtype=bool)
-    return count(torch.from_numpy(guess[solid]), torch.from_numpy(truth[solid]), len(scores.labels))
 
 
 def token_evidence(data: ProbeData, scores: Sequence[TokenScores], seed: int = 0) -> list[Evidence]:
@@ -88,13 +40,13 @@ def token_evidence(data: ProbeData, scores: Sequence[TokenScores], seed: int = 0
     ]
     tokens = np.stack(
         [
-            count(s.probabilities.argmax(1), t, len(labels))
+            count_tokens(s.probabilities.argmax(1), t, len(labels))
             for s, t in zip(scores, truths, strict=True)
         ]
     )
     characters = np.stack(
         [
-            count_characters(str(d.content), s, d.spans or ())
+            count_characters(str(d.content), likeliest_spans(s), d.spans or (), labels[1:])
             for d, s in zip(data.documents, scores, strict=True)
         ]
     )
@@ -166,7 +118,7 @@ def _document_figures(
         "auroc": lambda rows: auroc(score[rows], truth[rows]),
         "recall_at_threshold": lambda rows: _rate(flagged[rows][truth[rows]]),
         "fpr_at_threshold": lambda rows: _rate(flagged[rows][~truth[rows]]),
-        "f1_at_threshold": lambda rows: _f1_of(flagged[rows], truth[rows]),
+        "f1_at_threshold": lambda rows: f1(count(flagged[rows], truth[rows])),
     }
 
 
@@ -214,8 +166,3 @@ def _evidence(
 
 def _rate(hits: NDArray[np.bool_]) -> float:
     return float(hits.mean()) if len(hits) else float("nan")
-
-
-def _f1_of(guess: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    counts = [(guess & truth).sum(), (guess & ~truth).sum(), (~guess & truth).sum()]
-    return f1(np.array(counts, dtype=np.int64))
