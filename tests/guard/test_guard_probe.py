@@ -88,8 +88,9 @@ def test_a_probe_of_documents_cannot_guard(folder: Path) -> None:
 
 
 def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No pii probe for gpt-17 comes with Endoscope"):
+    with pytest.raises(InputError, match="No pii probe for the model gpt-17") as caught:
         shipped_probe("pii", "gpt-17")
+    assert "have one: gemma-3-270m, smollm2-135m-instruct. For another, fit" in str(caught.value)
     (tmp_path / "p.yaml").write_text("probe: nowhere\nlabels: {NAME: {}}\n")
     with pytest.raises(InputError, match="nowhere"):
         Guard.load(tmp_path / "p.yaml")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from endoscope.artifacts import read_card
 from endoscope.artifacts.hashing import hash_bytes
 from endoscope.engine import Model
 from endoscope.engine import open as open_model
@@ -71,11 +72,11 @@ def shipped_probe(policy: str, model: str) -> Path:
     """
     folder = Path(str(_SHIPPED)) / f"{policy}-{model}"
     if not folder.is_dir():
-        known = sorted(path.name for path in Path(str(_SHIPPED)).glob(f"{policy}-*"))
+        cards = (read_card(path) for path in Path(str(_SHIPPED)).glob(f"{policy}-*"))
         raise InputError(
-            f"No {policy} probe for {model} comes with Endoscope.",
-            f"There is: {', '.join(known) or 'none'}. Fit your own with `endoscope probe fit` and "
-            "name its folder in the policy.",
+            f"No {policy} probe for the model {model} comes with Endoscope.",
+            f"Models that have one: {', '.join(sorted({card.model_name for card in cards}))}. For "
+            "another, fit a probe with `endoscope probe fit` and name its folder in a policy.",
         )
     return folder
 
