@@ -46,7 +46,11 @@ def endoscope(
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 a gate failed, 2 bad input, 130 interrupted."""
+    """Run the command line and exit.
+
+    0: done. 1: a gate failed. 2: bad input. 130: interrupted. 141: whoever read the output has gone
+    (`endoscope ... | head`); nothing is said then.
+    """
     try:
         try:
             app()
@@ -58,10 +62,19 @@ def main() -> None:
     except KeyboardInterrupt:
         print("endoscope: interrupted", file=sys.stderr)
         sys.exit(130)
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):  # of which Typer makes an exit with 1
+            raise
+        _forget_output()
+        sys.exit(141)
     except OSError as error:
-        # What standard output still holds cannot go there, at exit no more than now.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # whoever read it has gone: `endoscope ... | head`
+        _forget_output()
+        if isinstance(error, BrokenPipeError):
             sys.exit(141)
         print(f"endoscope: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _forget_output() -> None:
+    """Let go of what standard output still holds: it cannot go there, at exit no more than now."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
