@@ -79,10 +79,38 @@ def test_a_threshold_keeps_to_the_budget_and_is_the_lowest(
             threshold_at_fpr(scores, positive, budget)
         return
     threshold = threshold_at_fpr(scores, positive, budget)
-    assert (negatives > threshold).mean() <= budget + 1e-8
-    lower = [s for s in negatives if s < threshold]
-    if lower:
-        assert (negatives > max(lower)).mean() > budget - 1e-8
+    assert (negatives >= threshold).mean() <= budget + 1e-8
+    if threshold > float("-inf"):
+        assert (negatives >= np.nextafter(threshold, -np.inf)).mean() > budget - 1e-8
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_ties_at_the_threshold_by_hand(precision: type) -> None:
+    scores = np.array([0.9, 0.7, 0.7, 0.7, 0.2, 0.7, 0.8], dtype=precision)
+    positive = np.array([False] * 5 + [True] * 2)
+
+    def reach(budget: float) -> list[bool]:
+        threshold = threshold_at_fpr(scores, positive, budget)
+        # As the guard compares (double) and as a tensor of the same precision does.
+        return [score >= threshold for score in scores.tolist()]
+
+    top, both = [True, *[False] * 5, True], [*[True] * 4, False, True, True]
+    assert reach(0.0) == [False] * 7
+    # One of the five may pass. A second, a third and a fourth tie: not before all four may.
+    for budget in (0.2, 0.4, 0.6):
+        assert reach(budget) == top
+        assert recall_at_fpr(scores, positive, budget) == 0.5
+    assert reach(0.8) == both
+    assert recall_at_fpr(scores, positive, 0.8) == 1.0
+    assert threshold_at_fpr(scores, positive, 1.0) == float("-inf")
+
+
+def test_a_threshold_holds_in_the_precision_of_the_scores() -> None:
+    scores = torch.tensor([0.1, 0.7, 0.7])  # 0.7 is not the same number in float64
+    threshold = threshold_at_fpr(scores.numpy(), np.zeros(3, dtype=bool), 0.0)
+    assert not (scores >= threshold).any()
+    assert not (scores.double() >= threshold).any()
+    assert threshold == pytest.approx(0.7)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=50))

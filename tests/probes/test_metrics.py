@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from endoscope.probes import Document, LabelledSpan, ProbeData, token_evidence
+from endoscope.probes import (
+    Document,
+    LabelledSpan,
+    ProbeData,
+    document_evidence,
+    token_evidence,
+)
 from endoscope.readouts import TokenScores
 
 
@@ -24,3 +30,16 @@ def test_evidence_names_the_data_and_brackets_the_figure() -> None:
     assert whole.low < whole.value < whole.high
     assert (whole.data.name, whole.split, whole.n) == ("held.jsonl", "test", 20)
     assert ("recall_tokens", "ID") not in evidence  # there are none: undefined, so left out
+
+
+def test_a_document_at_the_threshold_is_flagged() -> None:
+    truth = ["no", "no", "no", "no", "yes", "yes"]
+    data = ProbeData("held.jsonl", "0" * 64, tuple(Document(t, t, t) for t in truth), "test")
+    of_yes = torch.tensor([0.1, 0.2, 0.7, 0.8, 0.7, 0.6])
+    probabilities = torch.stack([1 - of_yes, of_yes], 1)
+    threshold = float(of_yes[2])
+    found = document_evidence(data, probabilities, ("no", "yes"), {"yes": threshold})
+    figures = {e.metric: e.value for e in found if e.label == "yes"}
+    assert figures["recall_at_threshold"] == 1 / 2
+    assert figures["fpr_at_threshold"] == 2 / 4
+    assert figures["f1_at_threshold"] == 2 * 1 / (2 * 1 + 2 + 1)

@@ -98,12 +98,14 @@ def auroc(scores: "Floats", positive: NDArray[np.bool_]) -> float:
 
 
 def threshold_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) -> float:
-    """Return the lowest threshold above which at most this share of the negatives lies.
+    """Return the lowest threshold that at most this share of the negatives reaches.
 
-    A score counts as positive if it is greater than the threshold.
+    A score counts as positive if `score >= threshold`. So the threshold is the next number, in the
+    precision of the scores, above the highest negative that may not pass, and all negatives that
+    tie with that one stay below. Where the scores of too many negatives are 1, it is above 1.
 
     Args:
-        scores: `[n]`.
+        scores: `[n]`, in the precision in which they will be compared with the threshold.
         positive: `[n]`.
         budget: highest false positive rate, from 0 to 1.
 
@@ -118,7 +120,9 @@ def threshold_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: floa
     if not 0 <= budget <= 1:
         raise InputError(f"{budget} is not a false positive rate.", "Give a number from 0 to 1.")
     allowed = int(budget * len(negatives) + 1e-9)
-    return float(negatives[allowed]) if allowed < len(negatives) else float("-inf")
+    if allowed == len(negatives):
+        return float("-inf")
+    return float(np.nextafter(negatives[allowed], np.inf))
 
 
 def recall_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) -> float:
@@ -126,7 +130,7 @@ def recall_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) 
     found = np.asarray(scores)[np.asarray(positive)]
     if not len(found) or len(found) == len(np.asarray(scores)):
         return float("nan")
-    return float((found > threshold_at_fpr(scores, positive, budget)).mean())
+    return float((found >= threshold_at_fpr(scores, positive, budget)).mean())
 
 
 def bootstrap_interval(

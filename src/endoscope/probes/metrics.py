@@ -90,7 +90,8 @@ def document_evidence(
         data: documents with labels.
         probabilities: `[documents, labels]`.
         labels: names of the classes.
-        thresholds: of each label after the first, set before on other data.
+        thresholds: of each label after the first, set before on other data; a document has the
+            label if its probability is `>= threshold`.
         fpr: the false positive rate.
         seed: of the bootstrap.
     """
@@ -100,7 +101,7 @@ def document_evidence(
     every = np.arange(len(data))
     for i, label in enumerate(labels[1:], start=1):
         truth, score = (classes == i).numpy(), scores[:, i]
-        flagged = score > thresholds[label]
+        flagged = score >= thresholds[label]
         figures = _document_figures(score, truth, flagged, fpr)
         for metric, figure in figures.items():
             evidence += _evidence(data, metric, figure, every, label, seed)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,8 +60,8 @@ class Fitted:
     Attributes:
         head: scores raw features.
         calibration: for token logits, or for those of documents where there is a pooling.
-        thresholds: for each label after the first, the probability above which validation has the
-            budget of false positives.
+        thresholds: for each label after the first, set for the budget of false positives on
+            validation; the label is given where `probability >= threshold`.
         penalty: strength of regularisation that validation chose.
     """
 
@@ -116,7 +115,7 @@ def thresholds_for(
     options: FitOptions,
 ) -> dict[str, float]:
     """Return for each label but the first the probability that keeps to the budget."""
-    probabilities = calibration.probabilities(logits).numpy().astype(np.float64)
+    probabilities = calibration.probabilities(logits).numpy()  # float32, as when they are used
     truth = classes.numpy()
     return {
         label: max(0.0, threshold_at_fpr(probabilities[:, i], truth == i, options.fpr))
