@@ -61,3 +61,9 @@ def test_of_a_reader_that_has_gone_nothing_is_said(command: list[str]) -> None:
             process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_the_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"endoscope {endoscope.__version__}\n")
+    assert endoscope.__version__[0].isdigit()
