@@ -57,6 +57,9 @@ def test_any_chunking_gives_the_batch_scores(
         pushed += size
         found += stream.push(rows)
         assert len(found) == max(0, pushed - look_ahead)  # as early as the latency allows
+        if found:
+            so_far = CALIBRATION.probabilities(Pooling.parse(pooling)(logits[: len(found)]))
+            assert torch.allclose(stream.document(), so_far, atol=1e-7)
     found += stream.finish()
 
     assert [scores.position for scores in found] == list(range(tokens))

@@ -28,6 +28,46 @@ def test_pooled_by_definition(tokens: int, size: int) -> None:
     assert torch.allclose(pool(f"rolling_mean_max:{size}"), means.max(0).values)
 
 
+@given(
+    st.sampled_from(["max", "mean", "last", "softmax", "top_k_mean", "rolling_mean_max"]),
+    st.integers(1, 6),
+    st.lists(st.integers(0, 5), max_size=8),
+    st.sampled_from([1.0, 1000.0]),
+    st.integers(0, 2**16),
+)
+def test_any_pieces_give_the_score_of_the_tokens_so_far(
+    method: str, size: int, pieces: list[int], scale: float, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(sum(pieces), 3, dtype=torch.float64, generator=generator)
+    pooling = Pooling(method, size if method in ("top_k_mean", "rolling_mean_max") else None)
+    pooled, end = pooling.start(), 0
+    for piece in pieces:
+        pooled.push(logits[end : end + piece])
+        end += piece
+        if end:
+            assert torch.allclose(pooled.value(), pooling(logits[:end]), rtol=1e-12, atol=1e-12)
+            assert torch.equal(pooled.value(), pooled.value())  # asking changes nothing
+        else:
+            with pytest.raises(InputError, match="without tokens"):
+                pooled.value()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_remembered_does_not_grow(method: str) -> None:
+    pooled = Pooling.parse(method).start()
+
+    def remembered() -> int:
+        tensors = [value for value in vars(pooled).values() if isinstance(value, torch.Tensor)]
+        return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+
+    sizes = []
+    for _ in range(50):
+        pooled.push(torch.randn(1, 3))
+        sizes.append(remembered())
+    assert 0 < sizes[-1] <= max(sizes[:10])
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_one_token_is_its_document(method: str) -> None:
     logits = torch.randn(1, 3)

@@ -32,7 +32,8 @@ class IncrementalScorer:
         spec: which rows become features.
         head: what scores them.
         calibration: applied to the logits of tokens, or of the document where there is a pooling.
-        pooling: with it, `document()` gives the document's score so far.
+        pooling: with it, `document()` gives the document's score so far, at no cost that grows
+            with the document.
 
     Raises:
         InputError: the features need a second reading of the text, which a stream cannot have.
@@ -53,10 +54,9 @@ class IncrementalScorer:
         self.spec = spec
         self.head = head
         self.calibration = calibration or Calibration()
-        self.pooling = pooling
+        self._pooled = None if pooling is None else pooling.start()
         self._rows: dict[Site, Tensor] = {}  # not yet scored
         self._features: Tensor | None = None  # scored, still within the head's history
-        self._logits: list[Tensor] = []  # kept for the pooling only
         self._position = 0
         self._finished = False
 
@@ -95,10 +95,9 @@ class IncrementalScorer:
         Raises:
             InputError: the probe has no pooling, or no token was scored yet.
         """
-        if self.pooling is None:
+        if self._pooled is None:
             raise InputError("This probe scores tokens, not documents.", "Use what push() returns.")
-        logits = torch.cat(self._logits) if self._logits else torch.empty(0, len(self.head.labels))
-        return self.calibration.probabilities(self.pooling(logits))
+        return self.calibration.probabilities(self._pooled.value())
 
     def _pending(self) -> int:
         return len(self._rows[self.spec.sites[0]]) if self._rows else 0
@@ -118,8 +117,8 @@ class IncrementalScorer:
         logits = self.head(context)[before:]
         if self.head.history:
             self._features = context[-self.head.history :]
-        if self.pooling is not None:
-            self._logits.append(logits)
+        if self._pooled is not None:
+            self._pooled.push(logits)
 
         first = self._position
         self._position += ready
