@@ -2,9 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from tests.tiny import save_tiny
 from typer.testing import CliRunner
 
+from endoscope.activations import ActivationStore
 from endoscope.cli.probe import app
 from endoscope.errors import InputError
 from endoscope.probes import Probe
@@ -24,10 +26,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: str | Path) -> str:
+def call(*arguments: str | Path) -> Result:
     done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return done.stdout
+    return done
+
+
+def run(*arguments: str | Path) -> str:
+    return call(*arguments).stdout
 
 
 def test_fit_then_eval(folder: Path) -> None:
@@ -45,6 +51,35 @@ def test_fit_then_eval(folder: Path) -> None:
     assert {e["n"] for e in again["evidence"]} == {80}
     assert "saved" not in again
     assert "recall_at_fpr_0.01" in run("eval", out, folder / "data.jsonl")
+
+
+def test_what_the_figures_cannot_say_is_said(folder: Path, tmp_path: Path) -> None:
+    """On standard error, in the figures for machines, and on the card."""
+    options = ("--model", folder / "model", "--sites", "resid_post.0", "--json")
+    few = "Few examples to measure on (12 documents, 6 of a, 6 of b)"
+    done = call("fit", folder / "data.jsonl", *options, "-o", tmp_path / "p")
+    assert few in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert few in json.loads(done.stdout)["evidence"][0]["note"]
+    assert few in Probe.load(tmp_path / "p").card.to_markdown()
+
+    done = call("eval", tmp_path / "p", folder / "data.jsonl")
+    assert "fitted on this file" in done.stderr
+
+    other = (folder / "data.jsonl").read_text().replace(" ", "  ")
+    (tmp_path / "other.jsonl").write_text(other)
+    assert call("eval", tmp_path / "p", tmp_path / "other.jsonl").stderr == ""
+
+
+def test_activations_are_kept_if_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    keep = ("--keep", tmp_path / "keep", "--json")
+    options = ("--model", folder / "model", "--sites", "resid_post.0")
+    run("fit", folder / "data.jsonl", *options, "-o", tmp_path / "p", *keep)
+    (store,) = (tmp_path / "keep").iterdir()
+    assert store.name.startswith("data-")
+    assert len(ActivationStore.open(store).done) == 80
+    run("eval", tmp_path / "p", folder / "data.jsonl", *keep)
+    assert list((tmp_path / "keep").iterdir()) == [store]
 
 
 def test_bad_input_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`endoscope probe`: fit a probe on labelled text, and measure one."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,13 @@ Data = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Keep = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep the activations in this folder, rounded to bfloat16: work that was cut off goes "
+        "on there, and the same data and sites are not read again."
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where it runs: `auto`, `cpu`, `cuda`, `mps`.")]
 
 
@@ -57,6 +65,7 @@ def fit(
         float, typer.Option(min=0, max=1, help="False positive rate that thresholds are set for.")
     ] = 0.01,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    keep: Keep = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a probe that is there.")] = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -90,6 +99,7 @@ def fit(
         negative=negative,
         name=output.resolve().name,
         options=FitOptions(fpr=fpr, seed=seed, window=window),
+        keep=keep,
         progress=not as_json,
     )
     card = probe.save(output)
@@ -103,6 +113,7 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="The model to read; the one on the card if left out.")
     ] = None,
+    keep: Keep = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -115,12 +126,15 @@ def evaluate(
 
     probe, documents = Probe.load(folder), ProbeData.read(data)
     opened = open(model or probe.card.model_name, device=device)
-    _report(probe, probe.evaluate(opened, documents, progress=not as_json), as_json)
+    evidence = probe.evaluate(opened, documents, keep=keep, progress=not as_json)
+    _report(probe, evidence, as_json)
 
 
 def _report(
     probe: "Probe", evidence: Sequence["Evidence"], as_json: bool, saved: str | None = None
 ) -> None:
+    for note in dict.fromkeys(figure.note for figure in evidence if figure.note):
+        print(f"endoscope: {note}", file=sys.stderr)
     if as_json:
         about: dict[str, Any] = {
             "probe": probe.name,

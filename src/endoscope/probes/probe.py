@@ -20,13 +20,13 @@ from endoscope.artifacts import (
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.models import Site
+from endoscope.probes.caution import cautioned
 from endoscope.probes.data import ProbeData, token_labels
-from endoscope.probes.documents import Message
 from endoscope.probes.fit import fit_activations
 from endoscope.probes.metrics import document_evidence, token_evidence
 from endoscope.probes.options import FitOptions, Fitted
+from endoscope.probes.reading import Content, read, read_all
 from endoscope.probes.standardise import document_rows, text_documents
-from endoscope.progress import progress as progress_bar
 from endoscope.readouts import (
     Calibration,
     DocumentScores,
@@ -39,8 +39,6 @@ from endoscope.readouts import (
 )
 
 KIND = "probe"
-CHUNK = 256  # documents whose activations are held at once while scoring
-Content = str | list[Message]
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +81,7 @@ class Probe:
         negative: str | None = None,
         name: str | None = None,
         options: FitOptions | None = None,
+        keep: str | Path | None = None,
         progress: bool = False,
     ) -> "Probe":
         """Fit a probe on labelled documents.
@@ -103,6 +102,9 @@ class Probe:
             negative: the document label that means "nothing"; the most frequent if left out.
             name: on the card; the name of the data if left out.
             options: how to fit; `head` here wins over the one there.
+            keep: a folder to keep the activations in (bfloat16), so that reading goes on where it
+                was cut off, and fitting again does not read again. Without it they are held in
+                memory; the probe is the same.
             progress: show a bar.
 
         Raises:
@@ -121,7 +123,7 @@ class Probe:
         if held_out is None and not parts["test"]:
             raise InputError(f"{data.name} is too small to keep documents for testing.")
 
-        acts = _capture(model, data, spec, progress)
+        acts = read_all(model, data, spec, keep=keep, progress=progress)
         classes = data.classes(labels) if pools else _token_classes(acts, data, labels)
         fitted = fit_activations(
             acts,
@@ -155,7 +157,7 @@ class Probe:
                 test, (acts.document(document) for document in parts["test"])
             )
         else:
-            evidence = probe.evaluate(model, held_out, progress=progress)
+            evidence = probe.evaluate(model, held_out, keep=keep, progress=progress)
         return probe.with_evidence(evidence)
 
     @classmethod
@@ -222,15 +224,35 @@ class Probe:
         """
         return IncrementalScorer(self.spec, self.head, self.calibration, self.pooling)
 
-    def evaluate(self, model: Model, data: ProbeData, *, progress: bool = False) -> list[Evidence]:
+    def evaluate(
+        self,
+        model: Model,
+        data: ProbeData,
+        *,
+        keep: str | Path | None = None,
+        progress: bool = False,
+    ) -> list[Evidence]:
         """Measure the probe on labelled documents, with 95% intervals over documents.
+
+        A note says so where there are few documents of a label, or the probe was fitted on them.
+
+        Args:
+            model: whose activations are read.
+            data: with the labels, or the spans, that the probe knows.
+            keep: a folder to keep the activations in, as for `fit`. They are rounded to bfloat16,
+                which moves probabilities by about 0.001.
+            progress: show a bar.
 
         Raises:
             InputError: the data has other labels or is of another kind, or the model is foreign.
         """
         _check_level(data, "document" if self.pooling else "token")
         data.check_labels(self.labels)
-        return self.evidence_on(data, self._read(model, data.contents, progress))
+        if keep is None:
+            return self.evidence_on(data, self._read(model, data.contents, progress))
+        self._check(model)
+        acts = read_all(model, data, self.spec, keep=keep, progress=progress)
+        return self.evidence_on(data, map(acts.document, range(len(data))))
 
     def with_evidence(self, evidence: Sequence[Evidence]) -> "Probe":
         """Return the same probe with this evidence on its card."""
@@ -271,6 +293,10 @@ class Probe:
     def _read(
         self, model: Model, texts: Sequence[Content], progress: bool
     ) -> Iterator[Activations]:
+        self._check(model)
+        return read(model, texts, self.spec, progress=progress)
+
+    def _check(self, model: Model) -> None:
         check_model(self.card.model, model.fingerprint, f"The probe {self.name}")
         width = self.spec.width(model.d_model)
         if width != self.head.n_features:
@@ -279,13 +305,6 @@ class Probe:
                 f"{width}.",
                 "Open the model that it was made with.",
             )
-        with progress_bar("reading", len(texts), show=progress) as advance:
-            for start in range(0, len(texts), CHUNK):
-                part = texts[start : start + CHUNK]
-                acts = model.capture(part, self.spec.sites, readings=self.spec.readings)
-                for document in range(len(part)):
-                    yield acts.document(document)
-                advance(len(part))
 
     def _logits(self, acts: Activations) -> tuple[Tensor, Tensor]:
         """Return offsets and logits of the tokens of one document."""
@@ -306,10 +325,13 @@ class Probe:
     def evidence_on(self, data: ProbeData, activations: Iterable[Activations]) -> list[Evidence]:
         """Measure the probe on labelled documents that were captured already, one by one."""
         if self.pooling is None:
-            return token_evidence(data, [self.score_activations(acts) for acts in activations])
-        probabilities = torch.stack([self._score_document(acts) for acts in activations])
-        fpr = float(self.card.details.get("fpr", 0.01))  # type: ignore[arg-type]
-        return document_evidence(data, probabilities, self.labels, self.thresholds, fpr=fpr)
+            scores = [self.score_activations(acts) for acts in activations]
+            evidence = token_evidence(data, scores)
+        else:
+            probabilities = torch.stack([self._score_document(acts) for acts in activations])
+            fpr = float(self.card.details.get("fpr", 0.01))  # type: ignore[arg-type]
+            evidence = document_evidence(data, probabilities, self.labels, self.thresholds, fpr=fpr)
+        return cautioned(evidence, data, self.labels, self.card.data)
 
     def __repr__(self) -> str:
         what = f"document probe, {self.pooling} pooling" if self.pooling else "token probe"
@@ -360,21 +382,6 @@ def _check_level(data: ProbeData, level: str) -> None:
     if data.level != level:
         wanted = {"token": "spans", "document": "labels"}[level]
         raise InputError(f"{data.name} has no {wanted}, which this probe is about.")
-
-
-def _capture(model: Model, data: ProbeData, spec: FeatureSpec, progress: bool) -> Activations:
-    """Read all documents; bfloat16, as half the memory serves training as well."""
-    parts = []
-    contents, ids = data.contents, data.ids
-    with progress_bar("reading", len(data), show=progress) as advance:
-        for start in range(0, len(data), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            acts = model.capture(
-                contents[chunk], spec.sites, readings=spec.readings, ids=ids[chunk]
-            )
-            parts.append(acts.to(torch.bfloat16))
-            advance(len(acts.document_ids))
-    return Activations.concatenate(parts)
 
 
 def _token_classes(acts: Activations, data: ProbeData, labels: tuple[str, ...]) -> Tensor:

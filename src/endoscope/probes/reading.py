@@ -1,0 +1,68 @@
+"""The activations of documents: read chunk by chunk, or kept on disk and read once."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from endoscope.activations import Activations
+from endoscope.engine import Model
+from endoscope.probes.data import ProbeData
+from endoscope.probes.documents import Message
+from endoscope.progress import progress as progress_bar
+from endoscope.readouts import FeatureSpec
+
+Content = str | list[Message]
+CHUNK = 256  # documents whose activations are held at once while scoring
+
+
+def read(
+    model: Model, contents: Sequence[Content], spec: FeatureSpec, *, progress: bool
+) -> Iterator[Activations]:
+    """Yield the activations of each document, in order."""
+    with progress_bar("reading", len(contents), show=progress) as advance:
+        for start in range(0, len(contents), CHUNK):
+            part = contents[start : start + CHUNK]
+            acts = model.capture(part, spec.sites, readings=spec.readings)
+            for document in range(len(part)):
+                yield acts.document(document)
+            advance(len(part))
+
+
+def read_all(
+    model: Model,
+    data: ProbeData,
+    spec: FeatureSpec,
+    *,
+    keep: str | Path | None = None,
+    progress: bool = False,
+) -> Activations:
+    """Return the activations of all documents; bfloat16, as half the memory serves as well.
+
+    Args:
+        model: reads those documents that are not kept yet.
+        data: the documents.
+        spec: which sites are read, and how often.
+        keep: a folder in which every file of data has a store of its own; work that was cut off
+            goes on there.
+        progress: show a bar.
+
+    Raises:
+        InputError: the store there was made with another model, other sites or readings.
+    """
+    contents, ids = data.contents, data.ids
+    if keep is not None:
+        folder = Path(keep) / f"{Path(data.name).stem}-{data.sha256[:12]}"
+        return model.capture_to(
+            folder, contents, spec.sites, ids=ids, readings=spec.readings, progress=progress
+        ).load()
+    parts = []
+    with progress_bar("reading", len(data), show=progress) as advance:
+        for start in range(0, len(data), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            acts = model.capture(
+                contents[chunk], spec.sites, readings=spec.readings, ids=ids[chunk]
+            )
+            parts.append(acts.to(torch.bfloat16))
+            advance(len(acts.document_ids))
+    return Activations.concatenate(parts)
