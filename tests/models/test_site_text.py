@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from endoscope.errors import InputError
 from endoscope.models import KINDS, Site, parse_sites
-from endoscope.models.names import transformer_lens
 
 SITES = st.builds(Site, kind=st.sampled_from(KINDS), layer=st.integers(0, 10_000))
 
@@ -15,8 +14,8 @@ def test_text_form_round_trips(site: Site) -> None:
 
 
 @given(SITES)
-def test_hook_names_round_trip(site: Site) -> None:
-    assert Site.parse(transformer_lens.hook_name(site.kind, site.layer)) == site
+def test_hook_names_are_accepted(site: Site) -> None:
+    assert Site.parse(f"blocks.{site.layer}.hook_{site.kind}") == site
 
 
 @pytest.mark.parametrize(

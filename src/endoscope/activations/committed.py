@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from endoscope.activations.manifest import DTYPES, Manifest
+from endoscope.activations.manifest import DTYPE, Manifest
 from endoscope.activations.memory import Activations, find_site
 from endoscope.activations.shards import Document, read_documents, read_rows
 from endoscope.artifacts import Fingerprint
@@ -76,11 +76,6 @@ class CommittedActivations:
     def readings(self) -> int:
         """How often each text was read; the rows are of the last reading."""
         return self._manifest.readings
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the values."""
-        return DTYPES[self._manifest.dtype]
 
     @property
     def complete(self) -> bool:
@@ -179,7 +174,7 @@ class CommittedActivations:
     ) -> Activations:
         """Read rows in any order; `documents` are theirs, as indices into `positions`."""
         chosen = [find_site(site, self.sites) for site in (self.sites if sites is None else sites)]
-        out = {str(site): torch.empty(len(rows), self.d_model, dtype=self.dtype) for site in chosen}
+        out = {str(site): torch.empty(len(rows), self.d_model, dtype=DTYPE) for site in chosen}
         out["token_ids"] = torch.empty(len(rows), dtype=torch.int64)
         out["offsets"] = torch.empty(len(rows), 2, dtype=torch.int64)
         starts = _starts(torch.tensor([s.rows for s in self._manifest.shards], dtype=torch.int64))

@@ -19,7 +19,7 @@ from endoscope.errors import InputError
 
 MANIFEST_FILE = "manifest.json"
 STORE_FORMAT = 1
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+DTYPE = torch.bfloat16  # the residual stream of some models exceeds what float16 can hold
 _AGAIN = "Copy the store again, or capture again."
 
 
@@ -55,7 +55,7 @@ class Manifest(BaseModel):
     sites: tuple[str, ...]
     d_model: PositiveInt
     readings: PositiveInt
-    dtype: Literal["bfloat16", "float32"]
+    dtype: Literal["bfloat16"] = "bfloat16"
     shards: tuple[Shard, ...] = ()
     complete: bool = False
     order: tuple[NonNegativeInt, ...] | None = None

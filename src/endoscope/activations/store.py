@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from endoscope.activations.committed import CommittedActivations
-from endoscope.activations.manifest import DTYPES, MANIFEST_FILE, Manifest
+from endoscope.activations.manifest import DTYPE, MANIFEST_FILE, Manifest
 from endoscope.activations.memory import Activations
 from endoscope.activations.shards import Document, write_shard
 from endoscope.artifacts import Fingerprint, check_model
@@ -26,7 +26,7 @@ _MAX_DOCUMENTS = 20_000  # in a shard: their names stand in its header, which ha
 
 
 class ActivationStore(CommittedActivations):
-    """Activations in a folder: safetensors shards and a manifest that says which of them count.
+    """Activations in a folder: bfloat16 safetensors, and a manifest that says which of them count.
 
     A store is written by one process, batch by batch. A batch is gathered in memory until there is
     a shard's worth; the shard is written, then the manifest is replaced, which commits it. Whatever
@@ -58,7 +58,6 @@ class ActivationStore(CommittedActivations):
         d_model: int,
         *,
         readings: int = 1,
-        dtype: torch.dtype = torch.bfloat16,
         resume: bool = False,
         shard_bytes: int = 64 << 20,
     ) -> Self:
@@ -70,8 +69,6 @@ class ActivationStore(CommittedActivations):
             sites: what is read, in any order.
             d_model: width of the model.
             readings: how often each text is read; the rows are of the last reading.
-            dtype: of the values on disk, bfloat16 or float32. (The residual stream of some models
-                exceeds what float16 can hold.)
             resume: go on with the store that is there, if one is there; it must have been made
                 with the same model and settings. What a killed process left half-written is
                 removed.
@@ -88,7 +85,6 @@ class ActivationStore(CommittedActivations):
             sites=tuple(map(str, sorted(set(sites)))),
             d_model=d_model,
             readings=readings,
-            dtype=_dtype_name(dtype),
         )
         lock = _lock(path)
         try:
@@ -177,7 +173,7 @@ class ActivationStore(CommittedActivations):
             Document(name, count, _hash_text(text))
             for name, count, text in zip(activations.document_ids, counts, texts, strict=True)
         ]
-        self._pending.append(_on_disk(activations, self.dtype))
+        self._pending.append(_on_disk(activations))
         self._pending_documents.update((document.id, document) for document in new)
         size = sum(part.nbytes for part in self._pending)
         if size >= self._shard_bytes or len(self._pending_documents) >= _MAX_DOCUMENTS:
@@ -291,7 +287,7 @@ def _check_settings(path: Path, found: Manifest, wanted: Manifest) -> None:
             f"({wanted.fingerprint}).",
             "Choose another folder.",
         )
-    for name in ("sites", "d_model", "readings", "dtype"):
+    for name in ("sites", "d_model", "readings"):
         there, asked = getattr(found, name), getattr(wanted, name)
         if there != asked:
             raise InputError(
@@ -304,21 +300,14 @@ def _plain(setting: Any) -> str:
     return ", ".join(setting) if isinstance(setting, tuple) else str(setting)
 
 
-def _dtype_name(dtype: torch.dtype) -> Any:
-    for name, known in DTYPES.items():
-        if dtype == known:
-            return name
-    raise ValueError(f"a store is of {' or '.join(DTYPES)}, not {dtype}")
-
-
-def _on_disk(activations: Activations, dtype: torch.dtype) -> Activations:
+def _on_disk(activations: Activations) -> Activations:
     """Copy activations to the CPU, so that what happens to them afterwards does no harm."""
 
     def copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
         return tensor.detach().to("cpu", dtype, copy=True)
 
     return Activations(
-        values={site: copied(value, dtype) for site, value in activations.values.items()},
+        values={site: copied(value, DTYPE) for site, value in activations.values.items()},
         token_ids=copied(activations.token_ids, torch.int64),
         offsets=copied(activations.offsets, torch.int64),
         documents=copied(activations.documents, torch.int64),

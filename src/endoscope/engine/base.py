@@ -17,13 +17,11 @@ class Capabilities:
     Attributes:
         engine: its name.
         kinds: the kinds of site that it can read on this model.
-        n_layers: layers of the model.
         causal: whether a token sees only what is before it; without that there is no streaming.
     """
 
     engine: str
     kinds: tuple[SiteKind, ...]
-    n_layers: int
     causal: bool
 
 

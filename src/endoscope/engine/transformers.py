@@ -27,8 +27,7 @@ class TransformersEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do with its model."""
-        anatomy = self.anatomy
-        return Capabilities("transformers", anatomy.kinds, anatomy.n_layers, anatomy.causal)
+        return Capabilities("transformers", self.anatomy.kinds, self.anatomy.causal)
 
     def read(
         self, rows: Sequence[Row], sites: Sequence[Site], *, batch_tokens: int

@@ -9,18 +9,12 @@ _KINDS = {
     "hook_attn_out": "attn_out",
     "hook_mlp_out": "mlp_out",
 }
-_HOOKS = {kind: hook for hook, kind in _KINDS.items()}
 _NAME = re.compile(r"blocks\.(\d+)\.(\w+)")
 
 
-def site_text(hook_name: str) -> str | None:
+def site_text(hook: str) -> str | None:
     """Return the text form of the site that a hook name means, or None if it means none."""
-    match = _NAME.fullmatch(hook_name)
+    match = _NAME.fullmatch(hook)
     if match is None or match[2] not in _KINDS:
         return None
     return f"{_KINDS[match[2]]}.{match[1]}"
-
-
-def hook_name(kind: str, layer: int) -> str:
-    """Return the hook name of a site."""
-    return f"blocks.{layer}.{_HOOKS[kind]}"
