@@ -48,7 +48,7 @@ def show(
     model = endoscope.open(name, adapter=adapter)
     about: dict[str, Any] = {
         "name": model.name,
-        "architecture": model.loaded.module.config.model_type,
+        "architecture": model.loaded.anatomy.family,
         "layers": model.n_layers,
         "d_model": model.d_model,
         "stream": model.loaded.anatomy.stream,

@@ -117,6 +117,7 @@ class Anatomy:
     """The sites of one model: which exist, and which module holds each.
 
     Attributes:
+        family: key of its row in the table.
         stream: how a block adds to the residual stream.
         causal: whether a token sees only what is before it.
         base: the model without its head; calling it runs the blocks.
@@ -132,10 +133,11 @@ class Anatomy:
 
     def __init__(self, module: nn.Module) -> None:
         config: Any = module.config
-        row = ARCHITECTURES.get(config.model_type)
+        self.family: str = config.model_type
+        row = ARCHITECTURES.get(self.family)
         if row is None:
             raise InputError(
-                f"No anatomy is known for the architecture {config.model_type!r}.",
+                f"No anatomy is known for the architecture {self.family!r}.",
                 f"Known: {', '.join(sorted(ARCHITECTURES))}.",
             )
         parallel = row.parallel_flag is not None and bool(getattr(config, row.parallel_flag))
