@@ -7,19 +7,19 @@ from torch import Tensor
 
 from endoscope.activations import Activations
 from endoscope.errors import InputError
-from endoscope.probes.calibrate import fit_calibration
 from endoscope.probes.fit_documents import fit_documents
+from endoscope.probes.labelled import Labelled
 from endoscope.probes.logistic import Rows
 from endoscope.probes.options import (
     FitOptions,
     Fitted,
+    calibrated,
     check_classes,
     class_weights,
     fit_affine,
     linear_head,
-    thresholds_for,
 )
-from endoscope.probes.standardise import Scaler, raw_features, text_documents
+from endoscope.probes.standardise import Scaler
 from endoscope.readouts import FeatureSpec, Pooling
 
 
@@ -52,56 +52,41 @@ def fit_activations(
             token labels.
     """
     options = options or FitOptions()
-    documents = text_documents(acts)
+    data = Labelled(acts, spec, classes, labels, sorted(train), sorted(validation))
     if pooling is None:
-        return _fit_tokens(acts, classes, labels, spec, train, validation, documents, options)
-    return fit_documents(
-        acts, classes, labels, spec, train, validation, documents, pooling, options
-    )
+        return _fit_tokens(data, options)
+    return fit_documents(data, pooling, options)
 
 
-def _fit_tokens(
-    acts: Activations,
-    classes: Tensor,
-    labels: tuple[str, ...],
-    spec: FeatureSpec,
-    train: Sequence[int],
-    validation: Sequence[int],
-    documents: Tensor,
-    options: FitOptions,
-) -> Fitted:
+def _fit_tokens(data: Labelled, options: FitOptions) -> Fitted:
     if options.head == "attention":
         raise InputError(
             "The attention head judges text as a whole, so it cannot learn spans.",
             "Use logistic or mass_mean, or give documents with labels.",
         )
     generator = torch.Generator().manual_seed(options.seed)
-    train_rows, check_rows = (_rows_of(documents, part) for part in (train, validation))
+    classes, labels = data.classes, data.labels
+    train_rows, check_rows = (_rows_of(data, part) for part in (data.train, data.validation))
     check_classes(classes, (train_rows, check_rows), labels)
     balance = class_weights(classes[train_rows], len(labels), options)
     train_rows, stands_for = _sample(train_rows, classes, options.max_rows, generator)
     # Not by class: calibration and thresholds are about text as it comes.
     check_rows = _some(check_rows, options.max_rows // 2, generator)
 
-    features = raw_features(acts, spec, documents, train_rows)
+    features = data.features(train_rows)
     scaler = Scaler.of(features)
     truth = classes[train_rows]
     fit_on = Rows(scaler(features), truth, stands_for * balance[truth])
-    features = raw_features(acts, spec, documents, check_rows)
     truth = classes[check_rows]
-    check_on = Rows(scaler(features), truth, balance[truth])
+    check_on = Rows(scaler(data.features(check_rows)), truth, balance[truth])
 
     fitted = fit_affine(fit_on, check_on, len(labels), options)
-    logits = fitted(check_on.features)
-    calibration = fit_calibration(logits, truth, options.calibration)
-    thresholds = thresholds_for(calibration, logits, truth, labels, options)
-    return Fitted(
-        linear_head(fitted, scaler, labels, options), calibration, thresholds, fitted.penalty
-    )
+    head = linear_head(fitted, scaler, labels, options)
+    return calibrated(head, fitted.penalty, fitted(check_on.features), truth, options)
 
 
-def _rows_of(documents: Tensor, chosen: Sequence[int]) -> Tensor:
-    return torch.nonzero(torch.isin(documents, torch.tensor(list(chosen)))).squeeze(1)
+def _rows_of(data: Labelled, chosen: Sequence[int]) -> Tensor:
+    return torch.nonzero(torch.isin(data.documents, torch.tensor(chosen))).squeeze(1)
 
 
 def _some(rows: Tensor, limit: int, generator: torch.Generator) -> Tensor:

@@ -6,48 +6,32 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from endoscope.activations import Activations
-from endoscope.probes.calibrate import fit_calibration
+from endoscope.probes.labelled import Labelled
 from endoscope.probes.logistic import Affine, Rows
 from endoscope.probes.options import (
     FitOptions,
     Fitted,
+    calibrated,
     check_classes,
     class_weights,
     fit_affine,
     linear_head,
-    thresholds_for,
 )
-from endoscope.probes.standardise import (
-    Scaler,
-    document_rows,
-    pooled_features,
-    raw_features,
-    text_documents,
-)
+from endoscope.probes.standardise import Scaler
 from endoscope.probes.training import Batch, train_through_pooling
-from endoscope.readouts import AttentionHead, FeatureSpec, Head, Pooling
+from endoscope.readouts import AttentionHead, Head, Pooling
 from endoscope.readouts.heads import rolling_attention
 
 
-def fit_documents(
-    acts: Activations,
-    classes: Tensor,
-    labels: tuple[str, ...],
-    spec: FeatureSpec,
-    train: Sequence[int],
-    validation: Sequence[int],
-    documents: Tensor,
-    pooling: Pooling,
-    options: FitOptions,
-) -> Fitted:
-    """Fit a head through its pooling; arguments as of `fit_activations`."""
-    parts = [torch.tensor(sorted(part), dtype=torch.long) for part in (train, validation)]
+def fit_documents(data: Labelled, pooling: Pooling, options: FitOptions) -> Fitted:
+    """Fit a head through its pooling."""
+    classes, labels = data.classes, data.labels
+    parts = [torch.tensor(part, dtype=torch.long) for part in (data.train, data.validation)]
     check_classes(classes, parts, labels)
     balance = class_weights(classes[parts[0]], len(labels), options)
     weights = balance[classes]
     last = pooling.method == "last"
-    pooled = [pooled_features(acts, spec, documents, part.tolist(), last) for part in parts]
+    pooled = [data.pooled(part, last=last) for part in (data.train, data.validation)]
     scaler = Scaler.of(pooled[0])
     fit_rows, check_rows = (
         Rows(scaler(x), classes[part], weights[part]) for x, part in zip(pooled, parts, strict=True)
@@ -61,15 +45,11 @@ def fit_documents(
         # These poolings are linear: the head of the pooled features is the head of the tokens.
         head = linear_head(fitted, scaler, labels, options)
     else:
-        rows_of = {
-            document: document_rows(acts, documents, document)
-            for part in parts
-            for document in part.tolist()
-        }
+        rows_of = {document: data.rows(document) for document in (*data.train, *data.validation)}
 
         def read(chosen: Sequence[int]) -> Batch:
             rows = torch.cat([rows_of[document] for document in chosen])
-            return Batch(scaler(raw_features(acts, spec, documents, rows)), documents[rows])
+            return Batch(scaler(data.features(rows)), data.documents[rows])
 
         train_head = partial(
             train_through_pooling,
@@ -77,8 +57,8 @@ def fit_documents(
             read=read,
             classes=classes,
             weights=weights,
-            train=parts[0].tolist(),
-            validation=parts[1].tolist(),
+            train=data.train,
+            validation=data.validation,
             penalty=fitted.penalty,
             seed=options.seed,
         )
@@ -90,11 +70,8 @@ def fit_documents(
             )
             head = linear_head(Affine(weight, bias, fitted.penalty), scaler, labels, options)
 
-    logits = _document_logits(head, acts, spec, pooling, parts[1].tolist())
-    truth = classes[parts[1]]
-    calibration = fit_calibration(logits, truth, options.calibration)
-    thresholds = thresholds_for(calibration, logits, truth, labels, options)
-    return Fitted(head, calibration, thresholds, fitted.penalty)
+    logits = _validation_logits(head, data, pooling)
+    return calibrated(head, fitted.penalty, logits, classes[parts[1]], options)
 
 
 def _train_attention(
@@ -128,17 +105,9 @@ def _train_attention(
     )
 
 
-def _document_logits(
-    head: Head,
-    acts: Activations,
-    spec: FeatureSpec,
-    pooling: Pooling,
-    chosen: Sequence[int],
-) -> Tensor:
-    """Return the pooled log-odds of documents, `[documents, labels]` float64."""
-    documents = text_documents(acts)
-    pooled = torch.zeros(len(chosen), len(head.labels), dtype=torch.float64)
-    for i, document in enumerate(chosen):
-        rows = document_rows(acts, documents, document)
-        pooled[i] = pooling(head(spec.at(acts.values, documents, rows)))
+def _validation_logits(head: Head, data: Labelled, pooling: Pooling) -> Tensor:
+    """Return the pooled log-odds of the validation documents, `[documents, labels]` float64."""
+    pooled = torch.zeros(len(data.validation), len(head.labels), dtype=torch.float64)
+    for i, document in enumerate(data.validation):
+        pooled[i] = pooling(head(data.features(data.rows(document))))
     return pooled

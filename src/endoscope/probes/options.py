@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from endoscope.errors import InputError
-from endoscope.probes.calibrate import CalibrationMethod, threshold_at_fpr
+from endoscope.probes.calibrate import CalibrationMethod, fit_calibration, threshold_at_fpr
 from endoscope.probes.logistic import Affine, Rows, fit_logistic
 from endoscope.probes.mass_mean import fit_mass_mean
 from endoscope.probes.standardise import Scaler
@@ -107,18 +107,24 @@ def class_weights(classes: Tensor, n_labels: int, options: FitOptions) -> Tensor
     return (counts.max() / counts).pow(options.balance).clamp(max=options.most_weight)
 
 
-def thresholds_for(
-    calibration: Calibration,
-    logits: Tensor,
-    classes: Tensor,
-    labels: tuple[str, ...],
-    options: FitOptions,
-) -> dict[str, float]:
-    """Return for each label but the first the probability that keeps to the budget."""
+def calibrated(
+    head: Head, penalty: float, logits: Tensor, classes: Tensor, options: FitOptions
+) -> Fitted:
+    """Calibrate a head and set its thresholds.
+
+    Args:
+        head: the head.
+        penalty: strength of regularisation that it was fitted with.
+        logits: its own on validation, `[n, labels]`.
+        classes: `[n]`, theirs.
+        options: how to calibrate, and the budget of false positives.
+    """
+    calibration = fit_calibration(logits, classes, options.calibration)
     probabilities = calibration.probabilities(logits).numpy()  # float32, as when they are used
     truth = classes.numpy()
-    return {
+    thresholds = {
         label: max(0.0, threshold_at_fpr(probabilities[:, i], truth == i, options.fpr))
-        for i, label in enumerate(labels)
+        for i, label in enumerate(head.labels)
         if i > 0
     }
+    return Fitted(head, calibration, thresholds, penalty)

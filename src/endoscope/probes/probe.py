@@ -23,10 +23,10 @@ from endoscope.models import Site
 from endoscope.probes.caution import cautioned
 from endoscope.probes.data import ProbeData, token_labels
 from endoscope.probes.fit import fit_activations
+from endoscope.probes.labelled import document_rows, text_documents
 from endoscope.probes.metrics import document_evidence, token_evidence
 from endoscope.probes.options import FitOptions, Fitted
 from endoscope.probes.reading import Content, read, read_all
-from endoscope.probes.standardise import document_rows, text_documents
 from endoscope.readouts import (
     Calibration,
     DocumentScores,
