@@ -20,7 +20,7 @@ ORDER = [
     {"activations"},
     {"artifacts"},
     {"models"},
-    {"cache", "files", "progress"},
+    {"cache", "files", "jsonl", "progress"},
     {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}

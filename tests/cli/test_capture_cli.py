@@ -45,13 +45,13 @@ def test_capture_makes_a_store_and_goes_on_with_it(
     ("name", "content", "message"),
     [
         ("x.jsonl", b'{"text": "ok"}\n{"text": 3}\n', "line 2"),
-        ("x.jsonl", b'{"text": "ok"}\n{"te\n', "line 2 is not JSON"),
-        ("x.jsonl", b'{"text": "ok"}\n\xff\n', "line 2 is not UTF-8"),
-        ("x.jsonl", b"[]\n", "line 1 is no object"),
+        ("x.jsonl", b'{"text": "ok"}\n{"te\n', "line 2: not valid JSON"),
+        ("x.jsonl", b'{"text": "ok"}\n\xff\n', "line 2: invalid UTF-8"),
+        ("x.jsonl", b"[]\n", "line 1: not a JSON object"),
         ("x.jsonl", b"\n\n", "holds no text"),
         ("x.jsonl", b'{"messages": [{"role": "user"}]}\n', "line 1"),
         ("x.jsonl", b'{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}\n', "same id"),
-        ("x.txt", b"fine\n\xff\n", "line 2 is not UTF-8"),
+        ("x.txt", b"fine\n\xff\n", "line 2: invalid UTF-8"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

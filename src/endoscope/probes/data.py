@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from endoscope import jsonl
 from endoscope.artifacts import DataRef
 from endoscope.errors import InputError
 from endoscope.probes.documents import NOTHING, Document, LabelledSpan, Message, parse_document
@@ -43,16 +44,11 @@ class ProbeData:
             InputError: names the first line that is wrong and how to mend it, never its text.
         """
         path = Path(path)
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}).", "Give a file.") from None
+        raw = jsonl.read_bytes(path)
         documents: list[Document] = []
         lines: dict[str, int] = {}
-        for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-            if not line.strip():
-                continue
-            try:
+        for number, line in jsonl.numbered(raw):
+            with jsonl.on_line(path, number):
                 document = parse_document(line)
                 if document.id in lines:
                     raise InputError(f"the id was used on line {lines[document.id]}.", "Rename it.")
@@ -61,10 +57,6 @@ class ProbeData:
                         'the lines before differ in kind ("label" or "spans").',
                         "Keep the two kinds in files of their own.",
                     )
-            except InputError as error:
-                raise InputError(
-                    f"{path.name}, line {number}: {error.message}", error.hint
-                ) from None
             lines[document.id] = number
             documents.append(document)
         if not documents:

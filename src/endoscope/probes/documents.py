@@ -1,11 +1,11 @@
 """One labelled document, and how a line of JSON becomes one."""
 
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from endoscope.errors import InputError
+from endoscope.jsonl import json_object
 
 NOTHING = "O"
 """The class of tokens outside all spans."""
@@ -46,7 +46,7 @@ def parse_document(line: bytes) -> Document:
     Raises:
         InputError: says what is wrong with it, without its text.
     """
-    row = _json(line)
+    row = json_object(line)
     for key in ("text", "messages"), ("label", "spans"):
         given = [name for name in key if name in row]
         if len(given) != 1:
@@ -72,21 +72,6 @@ def parse_document(line: bytes) -> Document:
     else:
         raise InputError('"spans" need "text".', 'Give "text", or a "label" for the messages.')
     return Document(str(identity), content, label, spans, None if group is None else str(group))
-
-
-def _json(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"invalid UTF-8 at byte {error.start} of the line.", "Save the file as UTF-8."
-        ) from None
-    except (ValueError, RecursionError) as error:
-        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"not valid JSON{where}.", "Give one JSON object a line.") from None
-    if not isinstance(row, dict):
-        raise InputError("not a JSON object.", 'Give {"id", "text", "label"} or the like.')
-    return row
 
 
 def _text(value: Any) -> str:
