@@ -240,7 +240,7 @@ class Probe:
             model: whose activations are read.
             data: with the labels, or the spans, that the probe knows.
             keep: a folder to keep the activations in, as for `fit`. They are rounded to bfloat16,
-                which moves probabilities by about 0.001.
+                which moves probabilities a little (docs/probes.md).
             progress: show a bar.
 
         Raises:
