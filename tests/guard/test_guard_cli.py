@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,11 +97,15 @@ def test_options_reach_the_guard(patterns: dict[str, object], tmp_path: Path) ->
 
 def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "wide.txt").write_bytes("Mary Jones".encode("utf-16"))
     (tmp_path / "p.yaml").write_text("labels: {NAME: {action: steer}}")
     for arguments, says in [
         ((tmp_path / "none.jsonl",), "cannot be read: No such file"),
         ((tmp_path,), "cannot be read: Is a directory"),
-        ((tmp_path / "latin.txt",), "not valid UTF-8 at byte 3"),
+        ((tmp_path / "latin.txt", "--json"), "not valid UTF-8 at byte 3"),
+        ((tmp_path / "wide.txt",), "is UTF-16. Convert it"),
+        ((tmp_path / "latin.txt", "--keep-text"), "Give --json with --keep-text"),
+        (("--keep-text",), "Give --json with --keep-text"),
         (("--policy", "gdpr"), "no policy gdpr"),
         (("--policy", tmp_path / "p.yaml"), "labels.NAME.action must be redact or flag"),
     ]:
@@ -131,12 +137,51 @@ def test_text_that_cannot_be_scored_gives_no_text(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError
 
     monkeypatch.setattr(PatternScorer, "score", score)
-    result = run(stdin=b"Zebra")
+    result = run(stdin=b"Zebra\n")
+    assert result.exit_code == 2
+    assert result.stdout == "[UNSCORED]\n"
+    assert result.stderr.startswith("endoscope: line 1: the probe failed (RuntimeError)\n")
+    result = run("--json", stdin=b"Zebra")
     assert isinstance(result.exception, InputError)
     assert "Zebra" not in result.output + str(result.exception)
     result = run(stdin=LINE)
     assert result.exit_code == 2
     assert "mary" not in result.stdout.casefold()
+
+
+def test_lines_of_a_text_that_cannot_be_read(tmp_path: Path) -> None:
+    path, out = tmp_path / "latin.txt", tmp_path / "out.txt"
+    path.write_bytes(b"Mary Jones\ncaf\xe9\nEnd.\n")
+    result = run(path, "-o", out)
+    assert result.exit_code == 2
+    assert out.read_text() == "[NAME]\n[UNREADABLE: not valid UTF-8]\nEnd.\n"
+    first, last = result.stderr.splitlines()
+    assert first == "endoscope: line 2: not valid UTF-8"
+    assert "failed: 1;" in last
+    path.write_bytes(b"\xe9\n" * 5000)
+    result = run(path)
+    assert result.stdout == "[UNREADABLE: not valid UTF-8]\n" * 5000
+    assert len(result.stderr.splitlines()) < 20
+    assert "failed: 5,000;" in result.stderr
+
+
+def test_a_long_text_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    asked: list[tuple[int, bool]] = []
+
+    @contextmanager
+    def progress(_: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
+        asked.append((total, show))
+        yield steps.append
+
+    monkeypatch.setattr("endoscope.progress.progress", progress)
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"Nothing is here.\n" * 12_000)
+    run(path, "-o", tmp_path / "out.txt")
+    run(path)
+    assert asked == [(204_000, True), (204_000, False)]
+    assert len(steps) > 20
+    assert sum(steps) == 2 * 204_000
 
 
 def test_help_teaches_with_examples() -> None:

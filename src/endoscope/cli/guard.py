@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from endoscope.guard import Guard, Summary
     from endoscope.guard.sniff import Ahead
 
+_SAID = 10  # problems of a text, one by one
 _LINES, _TEXT = frozenset({".jsonl", ".ndjson"}), frozenset({".txt", ".md", ".log"})
 
 
@@ -63,17 +66,18 @@ def guard(
 ) -> None:
     """Find personal data in text, and redact it.
 
-    A line that cannot be read or scored is never passed on: an `error` line without its text takes
-    its place, the rest is done, and the exit code is 2. A long run from file to file that was
-    interrupted goes on when the same command is given again.
+    What cannot be read or scored is never passed on: an `error` line without its text takes the
+    place of a JSON line, `[UNREADABLE: …]` or `[UNSCORED]` that of plain text. The rest is done and
+    the exit code is 2. A long run over a file of JSON lines that was interrupted goes on when the
+    same command is given again.
 
     **Examples**
 
     - `endoscope guard mails.jsonl -o clean.jsonl`:
     one `{"id", "redacted", "spans"}` line for each `{"id", "text"}` line
 
-    - `echo "I am Mary Jones, 020 7946 0958" | endoscope guard`:
-    plain text through a pipe
+    - `tail -f app.log | endoscope guard`:
+    plain text through a pipe, each line as it comes
 
     - `endoscope guard letter.txt --json`:
     where the values are, in Unicode code points of the text
@@ -97,66 +101,82 @@ def guard(
     with reading(given) as stream:
         suffix = Path(source).suffix.lower()
         lines = not text and (suffix in _LINES or (suffix not in _TEXT and stream.is_lines()))
+        if keep_text and not (lines or as_json):
+            raise InputError(
+                "Redacted text has no place for the original.", "Give --json with --keep-text."
+            )
         ready = Guard.load(opened, model=model, device=device)
-        if not lines:
-            _text(ready, source, stream, output, keep_text, as_json)
+        if as_json and not lines:
+            _record(ready, source, stream, output, keep_text)
             return
-        regular = Path(source) if Path(source).is_file() else None
-        summary = _lines(ready, regular or stream, output, keep_text)
-    _report(summary, as_json and output is not None)
+        again = Path(source) if Path(source).is_file() else stream
+        summary = _work(ready, again, output, lines, keep_text)
+    if lines:
+        _report(summary, as_json and output is not None)
     if summary.failed:
+        print(
+            f"endoscope: lines that failed: {summary.failed:,}; the output says so in their "
+            "places.",
+            file=sys.stderr,
+        )
         raise typer.Exit(2)
 
 
-def _text(
-    guard: "Guard",
-    source: str,
-    stream: "Ahead",
-    output: Path | None,
-    keep_text: bool,
-    as_json: bool,
+def _record(
+    guard: "Guard", source: str, stream: "Ahead", output: Path | None, keep_text: bool
 ) -> None:
-    from endoscope.artifacts import atomic_file
-    from endoscope.guard.partial import Writer
+    """Plain text as one JSON object, whose spans are counted from the beginning of all of it."""
+    from endoscope.guard.files import writing
 
     try:
         text = stream.read().decode("utf-8")
     except UnicodeDecodeError as error:
         name = "Standard input" if source == "-" else source
-        raise InputError(f"{name} is not valid UTF-8 at byte {error.start}.") from None
+        raise InputError(
+            f"{name} is not valid UTF-8 at byte {error.start}.",
+            "Without --json all lines but those that are not are done.",
+        ) from None
     redaction = guard.redact(text)
-    result = redaction.redacted
-    if as_json:
-        record = {"redacted": result, "spans": [span._asdict() for span in redaction.spans]}
-        kept = {"text": text} if keep_text else {}
-        result = json.dumps(record | kept, ensure_ascii=False) + "\n"
-    data = result.encode()
-    if output is None:
-        Writer(sys.stdout.buffer, "Standard output").write(data)
-        return
-    with atomic_file(output, size=len(data)) as temporary:
-        temporary.write_bytes(data)
+    spans = [span._asdict() for span in redaction.spans]
+    kept = {"text": text} if keep_text else {}
+    record = {"redacted": redaction.redacted, "spans": spans, **kept}
+    with writing(stream, output or sys.stdout.buffer) as writer:
+        writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
-def _lines(
-    guard: "Guard", source: "Path | Ahead", output: Path | None, keep_text: bool
+def _work(
+    guard: "Guard", source: "Path | Ahead", output: Path | None, lines: bool, keep_text: bool
 ) -> "Summary":
     from endoscope.guard.lines import redact_lines
+    from endoscope.guard.text import redact_text
     from endoscope.progress import progress
 
     size = source.stat().st_size if isinstance(source, Path) else 0
     target = output or sys.stdout.buffer
     try:
         with progress("guard", size, show=output is not None and size > 0) as advance:
+            if not lines:
+                return redact_text(guard, source, target, warn=_warner(), advance=advance)
             return redact_lines(guard, source, target, keep_text=keep_text, advance=advance)
     except KeyboardInterrupt:
-        if size and output:
+        if lines and size and output:
             with suppress(OSError):
                 print(
                     f"{output}.partial has what is done; the same command goes on from there.",
                     file=sys.stderr,
                 )
         raise
+
+
+def _warner() -> Callable[[str], None]:
+    """Say the first problems of a text as they come; a file of another encoding has thousands."""
+    said = count()
+
+    def warn(problem: str) -> None:
+        if next(said) < _SAID:
+            print(f"endoscope: {problem}", file=sys.stderr)
+
+    return warn
 
 
 def _report(summary: "Summary", as_json: bool) -> None:
@@ -167,9 +187,3 @@ def _report(summary: "Summary", as_json: bool) -> None:
         return
     found = ", ".join(f"{label} {count:,}" for label, count in spans.items()) or "nothing found"
     print(f"lines {summary.lines:,}: {found}", file=sys.stderr)
-    if summary.failed:
-        print(
-            f"endoscope: lines that failed: {summary.failed:,}; the output says why, in their "
-            "places.",
-            file=sys.stderr,
-        )

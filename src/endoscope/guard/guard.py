@@ -104,9 +104,9 @@ class Guard:
             UnscoredError: a text could not be scored.
         """
         if isinstance(texts, str):
-            return redact(texts, self.scan(texts), self._replacer)
+            return self.replace(texts, self.scan(texts))
         found = self.scan(texts)
-        return [redact(t, spans, self._replacer) for t, spans in zip(texts, found, strict=True)]
+        return [self.replace(text, spans) for text, spans in zip(texts, found, strict=True)]
 
     def scores(self, text: str) -> TokenScores:
         """Return what the probe saw in a text: the probabilities of each token, as they came.
@@ -154,9 +154,9 @@ class Guard:
             "probes": {name: scorer.name for name, scorer in self._scorers.items()},
         }
 
-    def replay(self, text: str, spans: Sequence[Span]) -> None:
-        """Give the values of a text that was redacted before the numbers that they had."""
-        redact(text, spans, self._replacer)
+    def replace(self, text: str, spans: Sequence[Span]) -> Redaction:
+        """Replace spans that have been found; pseudonyms count them as `redact` does."""
+        return redact(text, spans, self._replacer)
 
     def _scan(self, texts: Sequence[str]) -> list[list[Span]]:
         found: list[list[Span]] = [[] for _ in texts]

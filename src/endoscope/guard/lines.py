@@ -185,7 +185,7 @@ class _Job:
             return
         spans = [Span(**span) for span in record["spans"]]
         self.summary.spans.update(span.label for span in spans)
-        self._guard.replay(line.text, spans)
+        self._guard.replace(line.text, spans)
 
 
 def _encode(record: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,7 @@
 """Telling JSON lines from plain text, in a stream that can be read only once."""
 
+from io import UnsupportedOperation
+from select import select
 from typing import BinaryIO
 
 _BOM = b"\xef\xbb\xbf"
@@ -26,6 +28,17 @@ class Ahead:
                 break
             self._seen += more
         return start.startswith(b"{")
+
+    def ready(self, seconds: float) -> bool:
+        """Whether there is more to read, or the end, before so many seconds are over."""
+        if self._seen:
+            return True
+        try:
+            return bool(select([self._stream], [], [], seconds)[0])
+        except (UnsupportedOperation, TypeError):  # in memory: all of it is there
+            return True
+        except OSError:  # a pipe on Windows, where only sockets can be asked
+            return False
 
     def read1(self, size: int = -1, /) -> bytes:
         """Read what there is, without waiting for more; empty at the end."""

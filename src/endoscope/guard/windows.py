@@ -43,12 +43,12 @@ def cut(text: str, size: int, overlap: int) -> list[Window]:
         windows.append(Window(start, end))
         if end == len(text):
             break
-        start = _safe(text, end - overlap, reach)
+        start = break_before(text, end - overlap, reach)
     return windows
 
 
-def _safe(text: str, position: int, reach: int) -> int:
-    """The nearest good place for a window to begin, at or before `position`."""
+def break_before(text: str, position: int, reach: int) -> int:
+    """The nearest place between words, or grapheme clusters, at or before `position`."""
     floor = position - reach
     if found := _BREAK.search(text, floor, position):
         return int(found.end())

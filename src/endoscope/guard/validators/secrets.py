@@ -27,11 +27,10 @@ _KEYS = (
 
 # Up to the end of its Base64 if the END line is missing; five hyphens end a body, so that work on
 # many keys in one line stays linear.
-_PEM = (
-    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:\s*+(?:[A-Za-z0-9+/=:,]|-(?!----)|\\n|\\r))*+"
-    r"(?:\s*+-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?"
-)
+KEY_BEGIN = r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+KEY_BODY = r"(?:\s*+(?:[A-Za-z0-9+/=:,]|-(?!----)|\\n|\\r))*+"
+_KEY_END = r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+_PEM = rf"{KEY_BEGIN}{KEY_BODY}(?:\s*+{_KEY_END})?"
 
 
 def is_jwt(token: str) -> bool:
