@@ -1,5 +1,6 @@
 """The guard over JSON lines: the contract, every bad line, interruption and full disks."""
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from tests.scorers import NAMES, PatternScorer
 
 from endoscope.errors import InputError
 from endoscope.guard import Guard, Policy, Rule
+from endoscope.guard.partial import resumable
 from endoscope.readouts import TokenScores
 
 POLICY = Policy(name="t", labels={"NAME": Rule(), "EMAIL": Rule()}, replacement="pseudonym")
@@ -252,6 +254,23 @@ def test_a_full_disk_is_one_clear_line(
         guard().lines(source, full)
     with full.open("wb") as stream, pytest.raises(InputError, match="disk is full: The output"):
         guard().lines(source, stream)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_full_disk_promises_to_go_on_only_where_it_can(tmp_path: Path, again: bool) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(InputError, match="disk is full") as caught,
+        resumable(tmp_path / "out", {}, again=again) as partial,
+    ):
+        partial._file.close()
+        partial._file = Full()
+        partial.write(b"x")
+    assert ("goes on where it stopped" in str(caught.value)) is again
+    assert (tmp_path / "out.partial").exists() is again
 
 
 def test_after_a_full_disk_the_run_goes_on(source: Path, tmp_path: Path) -> None:

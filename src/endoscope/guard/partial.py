@@ -19,11 +19,13 @@ class Writer:
     Args:
         file: where to.
         name: what to call it in errors.
+        again: whether work that was cut off here can be gone on with.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, again: bool = False) -> None:
         self._file = file
         self._name = name
+        self._again = again
 
     def write(self, data: bytes) -> None:
         """Write all of it, and flush.
@@ -32,7 +34,7 @@ class Writer:
             InputError: the disk is full, or the file cannot be written.
             BrokenPipeError: nobody reads any more.
         """
-        with _writing(self._name):
+        with _writing(self._name, self._again):
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
@@ -46,11 +48,11 @@ class Partial(Writer):
         lines: how many whole lines it has from an earlier run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, again: bool) -> None:
         self._path = path
         self.lines = _drop_torn_line(path)
         # Without a buffer, so that what could not be written is not tried again on closing.
-        super().__init__(path.open("ab", buffering=0), str(path))
+        super().__init__(path.open("ab", buffering=0), str(path), again)
 
     def earlier(self) -> Iterator[bytes]:
         """Yield the lines of the earlier run."""
@@ -60,7 +62,7 @@ class Partial(Writer):
 
     def close(self, *, sync: bool = False) -> None:
         """Close, and before that wait until the disk has it if it is to be kept for good."""
-        with _writing(self._name):
+        with _writing(self._name, self._again):
             if sync:
                 os.fsync(self._file.fileno())
             self._file.close()
@@ -85,12 +87,12 @@ def resumable(
     """
     path = target.with_name(target.name + _SUFFIX)
     note = target.with_name(target.name + _SUFFIX + ".json")
-    with _writing(str(path)):
+    with _writing(str(path), again):
         if not again or _read(note) != made_from:
             note.unlink(missing_ok=True)
             path.write_bytes(b"")
             note.write_text(json.dumps(made_from), encoding="utf-8")
-        partial = Partial(path)
+        partial = Partial(path, again)
     try:
         yield partial
     except BaseException:
@@ -100,7 +102,7 @@ def resumable(
             note.unlink()
         raise
     partial.close(sync=True)
-    with _writing(str(target)):
+    with _writing(str(target), again):
         path.replace(target)
         note.unlink()
 
@@ -126,16 +128,16 @@ def _drop_torn_line(path: Path) -> int:
 
 
 @contextmanager
-def _writing(name: str) -> Iterator[None]:
+def _writing(name: str, again: bool) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         if says_full(error):
-            again = ": it goes on where it stopped" if name.endswith(_SUFFIX) else ""
+            then = ": it goes on where it stopped" if again else ""
             raise full_disk(
                 f"{name} could not be written to its end",
-                f"Free some space and run the same command again{again}.",
+                f"Free some space and run the same command again{then}.",
             ) from error
         raise InputError(f"{name} cannot be written: {error.strerror}.") from error
