@@ -262,13 +262,14 @@ def test_a_full_disk_promises_to_go_on_only_where_it_can(tmp_path: Path, again: 
         def write(self, data: object, /) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with (
-        pytest.raises(InputError, match="disk is full") as caught,
-        resumable(tmp_path / "out", {}, again=again) as partial,
-    ):
-        partial._file.close()
-        partial._file = Full()
-        partial.write(b"x")
+    def write() -> None:
+        with resumable(tmp_path / "out", {}, again=again) as partial:
+            partial._file.close()
+            partial._file = Full()
+            partial.write(b"x")
+
+    with pytest.raises(InputError, match="disk is full") as caught:
+        write()
     assert ("goes on where it stopped" in str(caught.value)) is again
     assert (tmp_path / "out.partial").exists() is again
 
