@@ -34,6 +34,8 @@ def found(text: str, *touched: Span) -> list[tuple[str, str]]:
         # IP addresses
         ("from ", "203.0.113.7", ":8080", "IP"),
         ("from ", "10.1.2.3", "/8", "IP"),
+        ("ping ", "8.8.4.4", "", "IP"),
+        ("サーバーは", "1.2.3.4", "です", "IP"),
         ("host ", "2001:db8::ff00:42:8329", ".", "IP"),
         ("host ", "fe80::1", "", "IP"),
         ("接続元は", "１９８．５１．１００．７", "です", "IP"),
@@ -82,6 +84,8 @@ def found(text: str, *touched: Span) -> list[tuple[str, str]]:
         ("password: ", "hunter2!x", "", "SECRET"),
         ("パスワードは「", "Kx9#mQ2", "」です", "SECRET"),
         ('"api_key": "', "9f8e7d6c5b4a", '"', "SECRET"),
+        ("パスワード：\n初期パスワード：", "Kx9#mQ2", "", "SECRET"),
+        ("password:\n", "abc123:", "", "SECRET"),
         ("暗証番号：", "4821", "です", "SECRET"),
         ("postgres://user:", "s3cr3tpw", "@db:5432/x", "SECRET"),
         # Japanese addresses
@@ -101,6 +105,8 @@ def test_found_alone(before: str, value: str, after: str, label: str) -> None:
         "build=4.12.0.3",
         "firmware v10.0.19.41",
         "バージョン 1.2.3.4",
+        "version number 10.0.19.41, バージョン番号10.0.19.41, バージョンは10.0.19.41です",
+        "built with 4.2.0.1, from 4.2.0.1 to 4.2.0.2",
         "OID 1.3.6.1.4.1.311",
         "localhost 127.0.0.1, mask 255.255.255.0",
         "std::vector a::b, 12:30:45, 00:1A:2B:3C:4D:5E",
@@ -119,6 +125,9 @@ def test_found_alone(before: str, value: str, after: str, label: str) -> None:
         "000-12-3456 and 666-12-3456",
         "password: required, password is incorrect, api_key=<your key>, token: ${TOKEN}",
         "password=********",
+        "パスワード：\nログインID：",
+        "パスワード：\nログインID：taro\n",
+        "Password:\nUser-Name:\n",
         "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
         "eyJ.not.a.token",
         "東京都港区の人口は約26万人、国道121号、大阪府大阪市",
@@ -144,6 +153,12 @@ def test_a_shape_only_completes_what_the_probe_touched() -> None:
     assert found(text, half_number._replace(label="NAME")) == []
     scores = {s.score for s in validated(text, [half_number, half_date], LABELS)}
     assert scores == {0.7, 0.8}
+
+
+def test_an_address_of_single_digits_is_found_where_the_probe_sees_one() -> None:
+    text = "connected from 1.2.3.4 port 22"
+    assert found(text) == []
+    assert found(text, Span(17, 18, "IP", 0.9)) == [("1.2.3.4", "IP")]
 
 
 def test_only_the_labels_that_are_wanted() -> None:

@@ -30,15 +30,32 @@ def is_address_v6(text: str) -> bool:
 
 _VERSION = regex.compile(
     r"(?:\b(?:v|ver|version|versions|release|build|firmware|driver|sdk|patch|section|clause|chapter)"
-    r"|バージョン|ファームウェア|リリース|ビルド|第|節)[.:：=]?\s*$",
+    r"(?:\s?(?:numbers?|no))?|(?:バージョン|ファームウェア|リリース|ビルド)(?:番号)?|第|節)"
+    r"\s?(?:[.:：=]|\bis\b|は|が)?\s*$",
     regex.IGNORECASE,
 )
+_MACHINE = regex.compile(
+    r"\bIPv?4?\b|\baddress|\bhosts?\b|\bserver|\bclient|\bDNS\b|\bping\b|\bssh\b|://"
+    r"|アドレス|ホスト|サーバ|接続",
+    regex.IGNORECASE,
+)
+_BEFORE, _AFTER = r"(?<![A-Za-z0-9_.\-])", r"(?![A-Za-z0-9_])(?!\.\d|-\d)"
+_SMALL = r"\d(?:\.\d){3}"
 NETWORK: tuple[Validator, ...] = (
     Pattern(
         "IPv4 address",
         "IP",
-        regex.compile(r"(?<![A-Za-z0-9_.\-])\d{1,3}(?:\.\d{1,3}){3}(?![A-Za-z0-9_])(?!\.\d|-\d)"),
+        regex.compile(rf"{_BEFORE}(?!{_SMALL}{_AFTER})\d{{1,3}}(?:\.\d{{1,3}}){{3}}{_AFTER}"),
         is_address_v4,
+        unless=_VERSION,
+    ),
+    # One address in a million has four single digits; of version numbers most have.
+    Pattern(
+        "IPv4 address of single digits",
+        "IP",
+        regex.compile(rf"{_BEFORE}{_SMALL}{_AFTER}"),
+        is_address_v4,
+        near=_MACHINE,
         unless=_VERSION,
     ),
     Pattern(

@@ -66,7 +66,9 @@ def is_password(value: str) -> bool:
     return len(kinds) > 1 and not value.replace("-", "").isalpha() and bits >= 2.0
 
 
-_VALUE = r"(?P<value>[^\s\"'`「」『』<>,;、。]{4,200})"
+# An empty field may be followed by the label of the next one.
+_NO_LABEL = r"(?![\p{L}_\-]{1,40}:(?:\s|$))(?!(?<=\n[ \t]?)[\p{L}_\-]{1,40}:)"
+_VALUE = _NO_LABEL + r"(?P<value>[^\s\"'`「」『』<>,;、。]{4,200})"
 _TO = r"[\"']?\s{0,3}(?:(?::=|=>|[:=：]|は|\bis\b)\s{0,3})[\"'`「『]?"
 _ASSIGNED = (
     r"(?:pass(?:word|wd|phrase|code)|\bpwd|api[_\- ]?key|secret(?:[_\- ]?(?:access[_\- ]?)?key)?"
