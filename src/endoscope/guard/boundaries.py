@@ -7,7 +7,7 @@ each be one token. The rules here work on characters, after the probe:
   so that half a word is never left behind;
 * white space and punctuation at its ends do not belong to it, unless the type of value says so
   (`(03) 1234-5678`, `Sammy Davis Jr.`);
-* a name loses an English possessive and a Japanese honorific;
+* a name loses an English possessive and a Japanese honorific or title, and a title alone is none;
 * the number of a monarch belongs to the name (`ルイ|14世`);
 * a Japanese particle is taken off a name where the script changes (`田中|は`, `ジョン|が`) and the
   change lies *inside* the last token. Where the particle is a token of its own the probe has
@@ -39,9 +39,12 @@ _KEPT_LAST = {"USERNAME": "_", "ADDRESS": "."}
 _ABBREVIATION = regex.compile(r"(?:^|[\s.,])(?:\p{Lu}|Jr|Sr)\.$")
 
 _POSSESSIVE = regex.compile(r"(?<=[\p{L}\p{M}.])['’＇][sS]$|(?<=[sSzZ])['’]$")
-_HONORIFICS = (
-    "さん|さま|ちゃん|くん|様|氏|殿|君|先生|せんせい|先輩|選手|監督|教授|博士|議員|社長|容疑者|被告"
+_TITLES = (
+    "先生|先輩|選手|投手|監督|容疑者|被告|夫妻|夫人"
+    "|[准助]?教授|教諭|講師|医師|弁護士|記者|議員|大統領|首相|総理|大臣|長官|知事|専務|常務|取締役|主任"
+    "|副?(?:社長|会長|部長|課長|係長|次長|室長|局長|所長|店長|校長|院長|市長|議長)"
 )
+_HONORIFICS = f"さん|さま|ちゃん|くん|様|氏|殿|君|せんせい|博士|{_TITLES}"
 # Single particles, the pairs that are common after a name, and the copula. か, な, や, ね, よ and
 # doubled particles are left out: they end given names (伊藤かな, 佐藤もも) more often.
 _PARTICLES = (
@@ -49,6 +52,7 @@ _PARTICLES = (
     "|という|として|による|について|らしい|である|でした|だった|です|だ"
     "|(?:ら|たち)[はがをにのともへで]?|[はがをにのともへで]"
 )
+_TITLE, _LONGEST_TITLE = regex.compile(_TITLES), 4
 _HONORIFIC_TAIL = regex.compile(rf"(?:{_HONORIFICS})(?:{_PARTICLES})*$")
 _PARTICLE_TAIL = regex.compile(rf"(?<=[^\p{{Hiragana}}\s])(?:{_PARTICLES})$")
 _LEADING_PARTICLE = regex.compile(r"[はがをにのともへでや](?=[\p{Han}\p{Katakana}])")
@@ -77,6 +81,8 @@ def refine(
         return start, end
     start, end = trim(text, *_complete(text, start, end, label), label)
     if label == "NAME":
+        if _within_title(text, start, end):
+            return start, start
         if first_token_end > start + 1 and _LEADING_PARTICLE.match(text, start, end):
             start += 1
         end = _name_end(text, start, end, last_token_start)
@@ -136,6 +142,13 @@ def _complete(text: str, start: int, end: int, label: str) -> tuple[int, int]:
         while end < ceiling and belongs.match(text, end):
             end += 1
     return start, end
+
+
+def _within_title(text: str, start: int, end: int) -> bool:
+    """Whether what the probe takes for a name is a title, or a part of one (佐藤係|長)."""
+    around = max(0, start - _LONGEST_TITLE), end + _LONGEST_TITLE
+    titles = _TITLE.finditer(text, *around) if end - start <= _LONGEST_TITLE else ()
+    return any(title.start() <= start and end <= title.end() for title in titles)
 
 
 def _name_end(text: str, start: int, end: int, last_token_start: int) -> int:
