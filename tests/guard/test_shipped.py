@@ -53,6 +53,21 @@ def test_plain_text_passes() -> None:
         assert guard().redact(text).redacted == text
 
 
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("鈴木部長に確認してください。", "[NAME]部長に確認してください。"),
+        ("山田課長と佐藤係長が出席した。", "[NAME]課長と[NAME]係長が出席した。"),
+        ("注文番号は20240612-0031です。", "注文番号は20240612-0031です。"),
+        ("Your order number is 20240612-0031.", "Your order number is 20240612-0031."),
+        ("The tool was built with 4.2.0.1.", "The tool was built with 4.2.0.1."),
+        ("パスワード：\nログインID：\n", "パスワード：\nログインID：\n"),
+    ],
+)
+def test_what_the_rules_put_right(text: str, redacted: str) -> None:
+    assert guard().redact(text).redacted == redacted
+
+
 def test_a_name_is_found_wherever_a_window_ends() -> None:
     """Long text is read in windows; the seam falls on every place of the name in turn."""
     filler = "The committee approved the budget for the new bridge. "

@@ -81,6 +81,22 @@ def test_middle_dot_separates_kanji_names_and_joins_foreign_ones() -> None:
     assert found(*foreign) == [("藤子・F・不二雄", "NAME")]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "names"),
+    [
+        ([("田中", 0.9), ("商店", 0.8), ("の", 0.4), ("林", 0.9)], ["田中商店", "林"]),
+        ([("木", 0.9), ("の", 0.6), ("実", 0.7), ("ナナ", 0.9)], ["木の実ナナ"]),
+        ([("木", 0.9), ("の実", 0.4), ("ナナ", 0.9)], ["木の実ナナ"]),
+        ([("こと", 0.9), ("の", 0.4)], ["ことの"]),
+    ],
+)
+def test_a_particle_that_is_likelier_none_of_a_name_ends_it(
+    tokens: list[tuple[str, float]], names: list[str]
+) -> None:
+    spans = found(*((token, "NAME", p) for token, p in tokens), threshold=0.35)
+    assert spans == [(name, "NAME") for name in names]
+
+
 def test_a_name_ends_at_a_line_break_but_an_address_does_not() -> None:
     tokens = [("Mary", "", 0.9), ("\n", "", 0.9), ("John", "", 0.9)]
     names = [(t, "NAME", p) for t, _, p in tokens]

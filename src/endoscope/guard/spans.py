@@ -9,6 +9,7 @@ import numpy as np
 import regex
 
 from endoscope.guard import boundaries
+from endoscope.guard.context import named_otherwise
 from endoscope.readouts import TokenScores
 
 
@@ -44,6 +45,8 @@ _JOINED_BY = {
 }
 _JOINED = regex.compile(_GAP)
 _LONGEST_GAP = 3
+# Between two names (田中商店|の|林) rather than in one (木の実): only if that is likelier than not.
+_PARTICLE, _LIKELY = regex.compile(r"(?<=[\p{Han}\p{Katakana}ー])[のとはがをにもへで]"), 0.5
 
 # What ends a value even where the probe flags it. A middle dot joins the parts of a foreign name
 # (katakana or Latin on one side: ジョン・スミス, 藤子・F・不二雄) and separates Japanese ones.
@@ -96,6 +99,8 @@ def from_scores(text: str, scores: TokenScores, thresholds: Mapping[str, float])
 def _runs(text: str, scores: TokenScores, thresholds: Mapping[str, float]) -> Iterator[_Run]:
     run: _Run | None = None
     for start, end, label, probability in _flagged(scores, thresholds):
+        if label == "NAME" and probability < _LIKELY and _PARTICLE.fullmatch(text, start, end):
+            continue
         if run and run.label == label and _joined(text, run, start):
             run.tokens.append((start, end, probability))
             run.end = max(run.end, end)
@@ -153,7 +158,8 @@ def _spans(text: str, run: _Run) -> Iterator[Span]:
 def _possible(text: str, start: int, end: int, label: str) -> bool:
     """Whether a value has what every value of its label has: a number a digit, say."""
     mark = _MARK.get(label)
-    return mark is None or mark.search(text, start, end) is not None
+    marked = mark is None or mark.search(text, start, end) is not None
+    return marked and not named_otherwise(text, start, label)
 
 
 def _pieces(text: str, start: int, end: int, label: str) -> Iterator[tuple[int, int]]:
