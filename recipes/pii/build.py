@@ -77,7 +77,8 @@ def build(
         from recipes.pii.finetune import finetune
 
         own = endoscope.open(shipped.model, dtype="fast")  # its blocks are changed in place
-        tuned = finetune(own, data, shipped.spec, CLASSES, seed=shipped.seed)
+        kept = compare.RUNS / f"lora-{shipped.name}-{data.sha256[:8]}.safetensors"
+        tuned = finetune(own, data, shipped.spec, CLASSES, seed=shipped.seed, kept=kept)
     evidence = compare.evidence(real, probe, words, tuned, shipped)
     return probe.with_evidence([*probe.card.evidence, *evidence])
 
@@ -108,7 +109,7 @@ def fit(
         model_name=model.name,
         data=data.ref.model_copy(update={"licence": "Apache-2.0"}),
         seed=shipped.seed,
-        command=f"python -m recipes.pii.build {shipped.name} --dev DEV --most 1000",
+        command=f"python -m recipes.pii.build {shipped.name} --dev DEV --most 1000 --lora",
         notes=(
             "Fitted on synthetic text only. Where a figure is on real text, half of that text "
             "(the even rows) chose the thresholds, and the other half was measured. The layer, "

@@ -7,12 +7,15 @@ run anyway.
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import peft
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from endoscope.artifacts import atomic_file
 from endoscope.engine import Model
 from endoscope.engine.batching import Row, pad, plan
 from endoscope.engine.capture import Document, prepare
@@ -75,17 +78,46 @@ class LoraClassifier(nn.Module):
 
 
 def finetune(
-    model: Model, data: ProbeData, spec: FeatureSpec, classes: tuple[str, ...], *, seed: int
+    model: Model,
+    data: ProbeData,
+    spec: FeatureSpec,
+    classes: tuple[str, ...],
+    *,
+    seed: int,
+    kept: Path,
 ) -> LoraClassifier:
-    """Train for one pass over the documents."""
+    """Train for one pass over the documents, or open what an earlier run kept.
+
+    Args:
+        model: opened for this alone.
+        data: synthetic documents with spans.
+        spec: what the probe reads.
+        classes: names of the classes.
+        seed: of everything random.
+        kept: safetensors file for the trained weights.
+    """
     torch.manual_seed(seed)
     classifier = LoraClassifier(model, spec, classes)
+    trained = {name: p for name, p in classifier.named_parameters() if p.requires_grad}
+    if kept.exists():
+        classifier.load_state_dict(load_file(kept), strict=False)
+    else:
+        _train(classifier, data, list(trained.values()), seed)
+        with atomic_file(kept) as temporary:
+            save_file({name: p.detach() for name, p in trained.items()}, temporary)
+    return classifier.eval()
+
+
+def _train(
+    classifier: LoraClassifier, data: ProbeData, trained: list[nn.Parameter], seed: int
+) -> None:
     documents = classifier.documents([str(content) for content in data.contents])
     labels = [
-        token_labels(torch.tensor(document.offsets).reshape(-1, 2), own.spans or (), classes)
+        token_labels(
+            torch.tensor(document.offsets).reshape(-1, 2), own.spans or (), classifier.classes
+        )
         for document, own in zip(documents, data.documents, strict=True)
     ]
-    trained = [p for p in classifier.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.01)
     batches = plan([len(d.token_ids) and len(d.row.ids) for d in documents], BATCH_TOKENS)
     random.Random(seed).shuffle(batches)
@@ -101,4 +133,3 @@ def finetune(
             optimiser.step()
             schedule.step()
             advance(1)
-    return classifier.eval()
