@@ -64,6 +64,7 @@ def test_an_adapter_changes_what_the_model_computes(folder: Path, tmp_path: Path
     found = load(adapter, device="cpu")  # the adapter says which model it is for
     assert given.adapter == adapter
     assert found.adapter == adapter
+    assert (given.name, found.name) == (str(folder), str(adapter))
     out = [m.module(input_ids=ids).logits for m in (plain, given, found)]
     assert not torch.allclose(out[0], out[1])
     assert torch.equal(out[1], out[2])

@@ -104,6 +104,7 @@ class Card(_Record):
         name: what people call it.
         model: fingerprint of the model that it belongs to.
         model_name: the name under which that model was opened.
+        adapter: the folder of the PEFT adapter that was given beside that name, if one was.
         data: what it was made from.
         command: the command line that makes it and its figures again.
         sites: in text form, such as `resid_post.12`.
@@ -122,6 +123,7 @@ class Card(_Record):
     name: str
     model: Fingerprint
     model_name: str
+    adapter: str | None = None
     data: DataRef
     command: str
     sites: tuple[str, ...] = ()
@@ -164,8 +166,9 @@ class Card(_Record):
 
     def _facts(self) -> dict[str, str]:
         data = f"{self.data.name}, {self.data.rows:,} rows, sha256 {self.data.sha256[:12]}"
+        adapter = f" with {self.adapter}" if self.adapter else ""
         facts = {
-            "model": f"{self.model_name}, {self.model}",
+            "model": f"{self.model_name}{adapter}, {self.model}",
             "sites": ", ".join(self.sites),
             "data": f"{data}, {self.data.licence}" if self.data.licence else data,
             "seed": "" if self.seed is None else str(self.seed),

@@ -32,6 +32,7 @@ Keep = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where it runs: `auto`, `cpu`, `cuda`, `mps`.")]
+Adapter = Annotated[str | None, typer.Option(help="Folder with a PEFT adapter to put on it.")]
 
 
 @app.command("fit")
@@ -40,6 +41,7 @@ def fit(
     model: Annotated[str, typer.Option(help="Embedded model, folder, .gguf file or hub id.")],
     sites: Annotated[str, typer.Option(help="Such as `resid_post.12` or several, with commas.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the probe.")],
+    adapter: Adapter = None,
     look_ahead: Annotated[
         int, typer.Option(min=0, help="Following tokens to use: the latency of streamed scores.")
     ] = 0,
@@ -88,7 +90,7 @@ def fit(
     documents = ProbeData.read(data)
     others = ProbeData.read(held_out) if held_out else None
     probe = Probe.fit(
-        open(model, device=device),
+        open(model, adapter=adapter, device=device),
         documents,
         sites=sites,
         look_ahead=look_ahead,
@@ -113,6 +115,7 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="The model to read; the one on the card if left out.")
     ] = None,
+    adapter: Adapter = None,
     keep: Keep = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -125,7 +128,9 @@ def evaluate(
     from endoscope.probes import Probe, ProbeData
 
     probe, documents = Probe.load(folder), ProbeData.read(data)
-    opened = open(model or probe.card.model_name, device=device)
+    if model is None:
+        model, adapter = probe.card.model_name, adapter or probe.card.adapter
+    opened = open(model, adapter=adapter, device=device)
     evidence = probe.evaluate(opened, documents, keep=keep, progress=not as_json)
     _report(probe, evidence, as_json)
 

@@ -48,6 +48,8 @@ class Model:
 
     Attributes:
         name: what it was opened as.
+        adapter: the adapter that was given beside the name, if one was: `open(name,
+            adapter=adapter)` opens the same model again.
         n_layers: how many blocks it has; layers count from 0.
         d_model: width of the residual stream.
     """
@@ -56,6 +58,8 @@ class Model:
         self.loaded = loaded
         self.engine: Engine = TransformersEngine(loaded)
         self.name = loaded.name
+        given = loaded.adapter is not None and loaded.adapter != Path(loaded.name)
+        self.adapter = str(loaded.adapter) if given else None
         self.n_layers = loaded.anatomy.n_layers
         self.d_model = loaded.anatomy.d_model
 

@@ -97,7 +97,7 @@ def load_scorers(
         InputError: a probe or its model does not exist or does not fit.
     """
     scorers: dict[str, ProbeScorer] = {}
-    models: dict[str, Model] = {}
+    models: dict[tuple[str, str | None], Model] = {}
     found: dict[Language, Scorer] = {}
     for language in ("en", "ja"):
         wanted = policy.probe_for(language)
@@ -110,9 +110,9 @@ def load_scorers(
                 else policy.folder / wanted
             )
             probe = Probe.load(folder)
-            name = model or probe.card.model_name
+            name = (model, None) if model else (probe.card.model_name, probe.card.adapter)
             if name not in models:
-                models[name] = open_model(name, device=device, dtype="fast")
+                models[name] = open_model(name[0], adapter=name[1], device=device, dtype="fast")
             scorers[wanted] = ProbeScorer(probe, models[name])
         scorer = scorers[wanted]
         # Without an entry the language has no scorer, and its texts are errors: a probe that cannot

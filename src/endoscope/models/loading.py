@@ -25,7 +25,7 @@ class LoadedModel:
     """A model's weights and what is known about them. It runs nothing.
 
     Attributes:
-        name: what the user called it.
+        name: what the user called it: of an adapter's folder opened by itself, that folder.
         module: the Hugging Face model, in evaluation mode, without gradients.
         folder: where its files are.
         gguf_sha256: of the GGUF file that they were converted from, if they were.
@@ -67,9 +67,11 @@ def load(
         raise InputError(f"{dtype!r} is not a dtype.", f"Choose auto, fast, {', '.join(DTYPES)}.")
     name = str(name)
     if adapter is None and (Path(name) / "adapter_config.json").is_file():
-        name, adapter = _base_of(Path(name)), name
+        base, adapter = _base_of(Path(name)), name
+    else:
+        base = name
     where = _device(device)
-    folder = _folder(name)
+    folder = _folder(base)
     module, tokenizer = _read(
         folder, _fast(where) if dtype == "fast" else DTYPES.get(dtype, "auto")
     )

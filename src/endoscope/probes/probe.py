@@ -141,6 +141,7 @@ class Probe:
             name=name or Path(data.name).stem,
             model=model.fingerprint,
             model_name=model.name,
+            adapter=model.adapter,
             data=data.ref,
             command=join(command),
             seed=options.seed,
@@ -361,6 +362,7 @@ def _command(
 ) -> list[str]:
     """The command line that fits the probe again."""
     command = ["endoscope", "probe", "fit", data.name, "--model", model.name]
+    command += ["--adapter", model.adapter] if model.adapter else []
     command += ["--sites", ",".join(map(str, spec.sites)), "--look-ahead", str(spec.look_ahead)]
     command += ["--readings", str(spec.readings), "--head", options.head]
     command += ["--window", str(options.window)] if options.head == "attention" else []
