@@ -1,5 +1,6 @@
 """Tiny random models, one an architecture, with a byte-level tokenizer: no downloads."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,15 @@ def save_tiny(folder: Path, name: str = "llama", seed: int = 0) -> Path:
     """Write a tiny model to a folder, as its users would have it."""
     tiny_module(name, seed).save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def save_gappy(folder: Path) -> Path:
+    """A tiny model whose vocabulary lacks U+0004 and has no BOS: a text may have no tokens."""
+    file = save_tiny(folder) / "tokenizer.json"
+    settings = json.loads(file.read_text())
+    del settings["model"]["vocab"]["\u0104"]  # as byte-level vocabularies write it
+    file.write_text(json.dumps(settings | {"post_processor": None}))
     return folder
 
 

@@ -48,8 +48,8 @@ def fit_activations(
         options: how to fit.
 
     Raises:
-        InputError: a class is missing from train or validation, or the head does not go with
-            token labels.
+        InputError: a class is missing from train or validation, a document to judge has no tokens,
+            or the head does not go with token labels.
     """
     options = options or FitOptions()
     data = Labelled(acts, spec, classes, labels, sorted(train), sorted(validation))

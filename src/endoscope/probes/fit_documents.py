@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from endoscope.probes.labelled import Labelled
+from endoscope.probes.labelled import Labelled, check_readable
 from endoscope.probes.logistic import Affine, Rows
 from endoscope.probes.options import (
     FitOptions,
@@ -25,6 +25,7 @@ from endoscope.readouts.heads import rolling_attention
 
 def fit_documents(data: Labelled, pooling: Pooling, options: FitOptions) -> Fitted:
     """Fit a head through its pooling."""
+    check_readable(data.acts, (*data.train, *data.validation))
     classes, labels = data.classes, data.labels
     parts = [torch.tensor(part, dtype=torch.long) for part in (data.train, data.validation)]
     check_classes(classes, parts, labels)

@@ -1,6 +1,6 @@
 """Labelled activations: what a head is fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from endoscope.activations import Activations
+from endoscope.errors import InputError
 from endoscope.readouts import FeatureSpec
 
 CHUNK = 8192
+NAMED = 5  # documents that an error names
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,26 @@ def document_rows(acts: Activations, documents: Tensor, document: int) -> Tensor
     rows = acts.rows(document)
     inside: Tensor = torch.nonzero(documents[rows] >= 0).squeeze(1)
     return inside + int(rows.start)
+
+
+def check_readable(acts: Activations, chosen: Iterable[int]) -> None:
+    """Refuse documents without tokens of text: there is nothing of them to judge.
+
+    A text may have none although it is not empty: some vocabularies lack a few characters.
+
+    Args:
+        acts: of documents, those among them.
+        chosen: indices of the documents to look at.
+
+    Raises:
+        InputError: names the first few.
+    """
+    counts = torch.bincount(text_documents(acts) + 1, minlength=len(acts.document_ids) + 1)[1:]
+    empty = [acts.document_ids[i] for i in chosen if not counts[i]]
+    if empty:
+        named = ", ".join(repr(name) for name in empty[:NAMED])
+        more = f" and {len(empty) - NAMED:,} more" if len(empty) > NAMED else ""
+        raise InputError(
+            f"Documents without tokens cannot be judged: {named}{more}.",
+            "The model's vocabulary has nothing for their text: leave them out.",
+        )

@@ -23,7 +23,7 @@ from endoscope.models import Site
 from endoscope.probes.caution import cautioned
 from endoscope.probes.data import ProbeData, token_labels
 from endoscope.probes.fit import fit_activations
-from endoscope.probes.labelled import document_rows, text_documents
+from endoscope.probes.labelled import check_readable, document_rows, text_documents
 from endoscope.probes.metrics import document_evidence, token_evidence
 from endoscope.probes.options import FitOptions, Fitted
 from endoscope.probes.reading import Content, read, read_all
@@ -108,7 +108,8 @@ class Probe:
             progress: show a bar.
 
         Raises:
-            InputError: sites, labels or options that do not fit the model or the data.
+            InputError: sites, labels or options that do not fit the model or the data, or a
+                document to judge of which the model's vocabulary can say nothing.
         """
         options = replace(options or FitOptions(), head=head)
         spec = FeatureSpec(sites, look_ahead, readings)  # type: ignore[arg-type]  # parses text
@@ -124,6 +125,8 @@ class Probe:
             raise InputError(f"{data.name} is too small to keep documents for testing.")
 
         acts = read_all(model, data, spec, keep=keep, progress=progress)
+        if pools:
+            check_readable(acts, range(len(data)))
         classes = data.classes(labels) if pools else _token_classes(acts, data, labels)
         fitted = fit_activations(
             acts,
@@ -209,7 +212,8 @@ class Probe:
         """Return the probabilities of each text, `[documents, labels]`, and the labels.
 
         Raises:
-            InputError: this is a probe of tokens, a text is empty, or the model is foreign.
+            InputError: this is a probe of tokens, a text has no tokens (it is named by its
+                number, from 0), or the model is foreign.
         """
         if self.pooling is None:
             raise InputError(f"The probe {self.name} scores tokens, not documents.", "Use score().")
@@ -245,12 +249,13 @@ class Probe:
             progress: show a bar.
 
         Raises:
-            InputError: the data has other labels or is of another kind, or the model is foreign.
+            InputError: the data has other labels or is of another kind, a document to judge has
+                no tokens, or the model is foreign.
         """
         _check_level(data, "document" if self.pooling else "token")
         data.check_labels(self.labels)
         if keep is None:
-            return self.evidence_on(data, self._read(model, data.contents, progress))
+            return self.evidence_on(data, self._read(model, data.contents, progress, data.ids))
         self._check(model)
         acts = read_all(model, data, self.spec, keep=keep, progress=progress)
         return self.evidence_on(data, map(acts.document, range(len(data))))
@@ -292,10 +297,14 @@ class Probe:
         return cls(spec, head, calibration, pooling, thresholds, card)
 
     def _read(
-        self, model: Model, texts: Sequence[Content], progress: bool
+        self,
+        model: Model,
+        texts: Sequence[Content],
+        progress: bool,
+        ids: Sequence[str] | None = None,
     ) -> Iterator[Activations]:
         self._check(model)
-        return read(model, texts, self.spec, progress=progress)
+        return read(model, texts, self.spec, ids=ids, progress=progress)
 
     def _check(self, model: Model) -> None:
         check_model(self.card.model, model.fingerprint, f"The probe {self.name}")
@@ -321,6 +330,7 @@ class Probe:
 
     def _score_document(self, acts: Activations) -> Tensor:
         assert self.pooling is not None
+        check_readable(acts, [0])
         return self.calibration.probabilities(self.pooling(self._logits(acts)[1]))
 
     def evidence_on(self, data: ProbeData, activations: Iterable[Activations]) -> list[Evidence]:

@@ -17,16 +17,24 @@ CHUNK = 256  # documents whose activations are held at once while scoring
 
 
 def read(
-    model: Model, contents: Sequence[Content], spec: FeatureSpec, *, progress: bool
+    model: Model,
+    contents: Sequence[Content],
+    spec: FeatureSpec,
+    *,
+    ids: Sequence[str] | None = None,
+    progress: bool,
 ) -> Iterator[Activations]:
-    """Yield the activations of each document, in order."""
+    """Yield the activations of each document, in order; their numbers are ids if none are given."""
+    names = [str(number) for number in range(len(contents))] if ids is None else ids
     with progress_bar("reading", len(contents), show=progress) as advance:
         for start in range(0, len(contents), CHUNK):
-            part = contents[start : start + CHUNK]
-            acts = model.capture(part, spec.sites, readings=spec.readings)
-            for document in range(len(part)):
+            part = slice(start, start + CHUNK)
+            acts = model.capture(
+                contents[part], spec.sites, readings=spec.readings, ids=names[part]
+            )
+            for document in range(len(acts.document_ids)):
                 yield acts.document(document)
-            advance(len(part))
+            advance(len(acts.document_ids))
 
 
 def read_all(
