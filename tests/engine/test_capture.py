@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tiny import CONFIGS, save_tiny, tiny_model
+from tests.tiny import CONFIGS, save_gappy, save_tiny, tiny_model
 
 import endoscope
 from endoscope.engine import Model
@@ -115,6 +115,16 @@ def test_a_store_holds_what_memory_holds(model: Model, tmp_path: Path) -> None:
         torch.testing.assert_close(
             loaded[site].float(), acts[site].bfloat16().float(), rtol=2e-2, atol=1e-4
         )
+
+
+def test_a_store_with_a_text_without_tokens_opens_again(tmp_path: Path) -> None:
+    model = endoscope.open(save_gappy(tmp_path / "gappy"), device="cpu")
+    texts = ["one", "\x04", "", "two"]  # the second is not empty, but no token stands for it
+    for _ in range(2):
+        store = model.capture_to(tmp_path / "store", texts, SITE)
+        assert [len(store.document(name)) for name in "0123"] == [3, 0, 0, 3]
+    with pytest.raises(InputError, match="made from other data: 1 of its"):
+        model.capture_to(tmp_path / "store", ["one", "\x04\x04", "", "two"], SITE)
 
 
 def test_a_store_of_a_foreign_model_is_refused(model: Model, tmp_path: Path) -> None:
