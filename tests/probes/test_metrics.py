@@ -32,6 +32,21 @@ def test_evidence_names_the_data_and_brackets_the_figure() -> None:
     assert ("recall_tokens", "ID") not in evidence  # there are none: undefined, so left out
 
 
+def test_resampled_documents_may_all_be_empty() -> None:
+    """Of three documents two are empty: eight resamples in 27 hold no token at all."""
+    span = (LabelledSpan(0, 3, "NAME"),)
+    documents = (Document("a", "Ann 42", None, span), *(Document(i, "", None, ()) for i in "bc"))
+    data = ProbeData("held.jsonl", "0" * 64, documents, "test")
+    empty = TokenScores(torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, 3), ("O", "NAME", "ID"))
+    evidence = {
+        e.metric: e for e in token_evidence(data, [scores([(0, 3), (3, 6)], [1, 0]), empty, empty])
+    }
+    assert evidence["ece_tokens"].value == 0
+    assert (evidence["f1_tokens"].low, evidence["f1_tokens"].high) == (1, 1)
+    nothing = data.take([1, 2], "test")
+    assert token_evidence(nothing, [empty, empty]) == []
+
+
 def test_a_document_at_the_threshold_is_flagged() -> None:
     truth = ["no", "no", "no", "no", "yes", "yes"]
     data = ProbeData("held.jsonl", "0" * 64, tuple(Document(t, t, t) for t in truth), "test")

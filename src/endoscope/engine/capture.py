@@ -151,9 +151,7 @@ def capture_to(
     empty = [document for document in missing if not document.row.ids]
     if empty:  # nothing to run, but they belong to the store
         values = {site: torch.empty((0, store.d_model)) for site in store.sites}
-        store.append(
-            _activations(empty, values, store.fingerprint), [one.text for one in empty]
-        )
+        store.append(_activations(empty, values, store.fingerprint), [one.text for one in empty])
     for batch, values in read(
         engine, missing, store.sites, batch_tokens=batch_tokens, progress=progress
     ):

@@ -69,18 +69,15 @@ def ece(probabilities: Tensor, classes: Tensor, bins: int = 15) -> float:
     """Return the expected calibration error of the likeliest class, over bins of equal mass.
 
     Guo et al. 2017, "On calibration of modern neural networks"; equal mass rather than equal width,
-    so that no bin rests on a handful of rows.
+    so that no bin rests on a handful of rows. NaN without rows.
 
     Args:
         probabilities: `[n, labels]`.
         classes: `[n]` int64.
         bins: how many.
-
-    Raises:
-        InputError: there are no rows.
     """
     if not len(classes):
-        raise InputError("The calibration error of no rows is undefined.")
+        return float("nan")
     confidence, guess = (part.numpy() for part in probabilities.double().max(dim=1))
     order = confidence.argsort()
     excess = np.cumsum((confidence - (guess == classes.numpy()))[order])
