@@ -112,6 +112,28 @@ def test_the_second_reading(model: Model, spans: ProbeData) -> None:
         probe.stream()
 
 
+def test_a_model_that_sees_what_follows_cannot_stream(spans: ProbeData, tmp_path: Path) -> None:
+    encoder = endoscope.open(save_tiny(tmp_path / "bert", "bert"), device="cpu")
+    probe = Probe.fit(encoder, spans, sites="resid_post.0")
+    assert probe.card.details["latency_tokens"] is None
+    assert "reads the text as a whole" in repr(probe)
+    probe.save(tmp_path / "p")
+    for one in (probe, Probe.load(tmp_path / "p")):
+        with pytest.raises(InputError, match=r"reads text as a whole.*a causal model"):
+            one.stream()
+
+
+def test_a_card_that_does_not_say_so_is_of_a_causal_model(
+    token_probe: Probe, tmp_path: Path
+) -> None:
+    token_probe.save(tmp_path / "p")
+    path = tmp_path / "p" / "card.json"
+    card = json.loads(path.read_text())
+    assert card["details"].pop("causal") is True
+    path.write_text(json.dumps(card))
+    assert Probe.load(tmp_path / "p").stream().latency == 1
+
+
 @pytest.mark.parametrize("kind", ["token", "document"])
 def test_saved_and_loaded_it_scores_the_same_bits(
     kind: str, request: pytest.FixtureRequest, model: Model, tmp_path: Path

@@ -149,6 +149,7 @@ class Probe:
             command=join(command),
             seed=options.seed,
             details={
+                "causal": model.capabilities.causal,
                 "penalty": fitted.penalty,
                 "fpr": options.fpr,
                 "options": {**asdict(options), "penalties": list(options.penalties)},
@@ -168,12 +169,16 @@ class Probe:
     def make(
         cls, fitted: Fitted, spec: FeatureSpec, pooling: Pooling | None, card: Card
     ) -> "Probe":
-        """Make a probe of what `fit_activations` gave; the card gets the settings added."""
+        """Make a probe of what `fit_activations` gave; the card gets the settings added.
+
+        The model counts as causal unless the card's details say `causal: False`.
+        """
+        streams = spec.readings == 1 and card.details.get("causal", True)
         details: dict[str, Any] = {
             **card.details,
             "level": "document" if pooling else "token",
             "look_ahead": spec.look_ahead,
-            "latency_tokens": spec.look_ahead if spec.readings == 1 else None,
+            "latency_tokens": spec.look_ahead if streams else None,
             "readings": spec.readings,
             "head": fitted.head.config(),
             "pooling": str(pooling) if pooling else None,
@@ -190,6 +195,11 @@ class Probe:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes; the first means "nothing here"."""
         return self.head.labels
+
+    @property
+    def causal(self) -> bool:
+        """Whether its model sees of a text only what is before a token."""
+        return bool(self.card.details.get("causal", True))  # older cards are all of causal models
 
     @property
     def name(self) -> str:
@@ -225,8 +235,15 @@ class Probe:
         """Return a scorer that takes rows as they are decoded.
 
         Raises:
-            InputError: the probe reads the text twice, which a stream cannot.
+            InputError: the probe reads the text twice, or its model sees what follows a token;
+                neither can be had of a stream.
         """
+        if not self.causal:
+            raise InputError(
+                f"The model of the probe {self.name} reads text as a whole, so it cannot score a "
+                "stream.",
+                "Score finished text with it, or fit a probe on a causal model.",
+            )
         return IncrementalScorer(self.spec, self.head, self.calibration, self.pooling)
 
     def evaluate(
@@ -347,6 +364,8 @@ class Probe:
     def __repr__(self) -> str:
         what = f"document probe, {self.pooling} pooling" if self.pooling else "token probe"
         latency = f"latency {self.spec.look_ahead} tokens"
+        if not self.causal:
+            latency = "reads the text as a whole"
         if self.spec.readings == 2:
             latency = "reads the text twice"
         lines = [
