@@ -66,3 +66,15 @@ def json_object(line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError("not a JSON object.", 'Give {"id": …, "text": …} or the like.')
     return row
+
+
+def identity(row: dict[str, Any]) -> str | None:
+    """Return the `"id"` of a line as text; None where it is missing or null.
+
+    Raises:
+        InputError: it is neither a text nor a whole number.
+    """
+    found = row.get("id")
+    if isinstance(found, bool) or not isinstance(found, str | int | None):
+        raise InputError('"id" is no text.', "Give a text or a whole number.")
+    return None if found is None else str(found)

@@ -50,7 +50,7 @@ def test_capture_makes_a_store_and_goes_on_with_it(
         ("x.jsonl", b"[]\n", "line 1: not a JSON object"),
         ("x.jsonl", b"\n\n", "holds no text"),
         ("x.jsonl", b'{"messages": [{"role": "user"}]}\n', "line 1"),
-        ("x.jsonl", b'{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}\n', "same id"),
+        ("x.jsonl", b'{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}\n', "line 2: its id is"),
         ("x.txt", b"fine\n\xff\n", "line 2: invalid UTF-8"),
     ],
 )

@@ -45,6 +45,8 @@ def test_reads_both_kinds(tmp_path: Path) -> None:
         ('{"id": "x", "text": "Zanzibar', "not valid JSON"),
         ("[1]", "not a JSON object"),
         ({"text": SECRET, "label": "a"}, '"id" is missing'),
+        (row(1, id=None), '"id" is missing'),
+        (row(1, id=1.5), '"id" is no text'),
         ({"id": "x", "label": "a"}, 'neither "text" nor "messages"'),
         ({"id": "x", "text": SECRET}, 'neither "label" nor "spans"'),
         (row(1, spans=[]), 'both "label" and "spans"'),

@@ -14,18 +14,26 @@ def read_texts(path: Path) -> tuple[list[str], list[Text]]:
     A line of JSONL has `"text"` or `"messages"`, and may have an `"id"`; its number serves if not.
 
     Raises:
-        InputError: the file cannot be read, or a line is not as above; names the line.
+        InputError: the file cannot be read, a line is not as above, or its id is that of another;
+            names the line.
     """
-    ids: list[str] = []
+    lines: dict[str, int] = {}
     texts: list[Text] = []
     for number, line in jsonl.numbered(jsonl.read_bytes(path)):
         with jsonl.on_line(path, number):
             row = {"text": jsonl.text(line)} if path.suffix == ".txt" else jsonl.json_object(line)
-            ids.append(str(row.get("id", number)))
+            given = jsonl.identity(row)
+            name = str(number) if given is None else given
+            if name in lines:
+                raise InputError(
+                    f"its id is that of line {lines[name]} (a line without one has its number).",
+                    "Give each its own.",
+                )
+            lines[name] = number
             texts.append(_text(row))
     if not texts:
         raise InputError(f"{path} holds no text.")
-    return ids, texts
+    return list(lines), texts
 
 
 def _text(row: dict[str, Any]) -> Text:

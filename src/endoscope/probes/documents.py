@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from endoscope.errors import InputError
-from endoscope.jsonl import json_object
+from endoscope.jsonl import identity, json_object
 
 NOTHING = "O"
 """The class of tokens outside all spans."""
@@ -55,9 +55,9 @@ def parse_document(line: bytes) -> Document:
                 f'"{key[1]}" given.',
                 "Give one of them.",
             )
-    identity = row.get("id")
-    if isinstance(identity, bool) or not isinstance(identity, str | int):
-        raise InputError('"id" is missing or no text.', "Give every document an id.")
+    name = identity(row)
+    if name is None:
+        raise InputError('"id" is missing.', "Give every document an id.")
     group = row.get("group")
     if group is not None and not isinstance(group, str | int):
         raise InputError('"group" is no text.', "Give a text or leave it out.")
@@ -71,7 +71,7 @@ def parse_document(line: bytes) -> Document:
         spans = _spans(row["spans"], len(content))
     else:
         raise InputError('"spans" need "text".', 'Give "text", or a "label" for the messages.')
-    return Document(str(identity), content, label, spans, None if group is None else str(group))
+    return Document(name, content, label, spans, None if group is None else str(group))
 
 
 def _text(value: Any) -> str:
