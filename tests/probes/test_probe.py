@@ -212,7 +212,6 @@ def test_the_card_says_how(token_probe: Probe, spans: ProbeData) -> None:
     assert card.details["latency_tokens"] == 1
     assert card.data.sha256 == spans.sha256
     assert set(token_probe.thresholds) == {"CODE"}
-    assert card.command.startswith("endoscope probe fit spans.jsonl --model")
     assert "token probe, logistic head, latency 1 tokens" in repr(token_probe)
 
 

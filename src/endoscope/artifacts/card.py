@@ -106,7 +106,8 @@ class Card(_Record):
         model_name: the name under which that model was opened.
         adapter: the folder of the PEFT adapter that was given beside that name, if one was.
         data: what it was made from.
-        command: the command line that makes it and its figures again.
+        command: the command line that makes it and its figures again, or where it was made if no
+            command line can say it.
         sites: in text form, such as `resid_post.12`.
         seed: of everything random, if anything was.
         evidence: figures on held-out data, those of baselines among them.

@@ -32,6 +32,7 @@ Keep = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where it runs: `auto`, `cpu`, `cuda`, `mps`.")]
+Dtype = Annotated[str, typer.Option(help="`auto`, `fast`, `float32`, `bfloat16` or `float16`.")]
 Adapter = Annotated[str | None, typer.Option(help="Folder with a PEFT adapter to put on it.")]
 
 
@@ -70,6 +71,7 @@ def fit(
     keep: Keep = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a probe that is there.")] = False,
     device: Device = "auto",
+    dtype: Dtype = "auto",
     as_json: Json = False,
 ) -> None:
     """Fit a probe, calibrate it, and measure it on documents that it has not seen.
@@ -90,7 +92,7 @@ def fit(
     documents = ProbeData.read(data)
     others = ProbeData.read(held_out) if held_out else None
     probe = Probe.fit(
-        open(model, adapter=adapter, device=device),
+        open(model, adapter=adapter, device=device, dtype=dtype),
         documents,
         sites=sites,
         look_ahead=look_ahead,
@@ -118,6 +120,7 @@ def evaluate(
     adapter: Adapter = None,
     keep: Keep = None,
     device: Device = "auto",
+    dtype: Dtype = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a probe on labelled text, with 95% intervals over documents.
@@ -130,7 +133,7 @@ def evaluate(
     probe, documents = Probe.load(folder), ProbeData.read(data)
     if model is None:
         model, adapter = probe.card.model_name, adapter or probe.card.adapter
-    opened = open(model, adapter=adapter, device=device)
+    opened = open(model, adapter=adapter, device=device, dtype=dtype)
     evidence = probe.evaluate(opened, documents, keep=keep, progress=not as_json)
     _report(probe, evidence, as_json)
 

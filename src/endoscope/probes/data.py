@@ -26,12 +26,14 @@ class ProbeData:
         sha256: of the file.
         documents: in the order of the file.
         part: which split this is, or `all`.
+        path: the file that this is the whole of, if it is.
     """
 
     name: str
     sha256: str
     documents: tuple[Document, ...]
     part: str = "all"
+    path: Path | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> "ProbeData":
@@ -61,7 +63,7 @@ class ProbeData:
             documents.append(document)
         if not documents:
             raise InputError(f"{path.name} has no documents.", "Give one JSON object a line.")
-        return cls(path.name, sha256(raw).hexdigest(), tuple(documents))
+        return cls(path.name, sha256(raw).hexdigest(), tuple(documents), path=path)
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -175,7 +177,8 @@ class ProbeData:
 
     def take(self, indices: Sequence[int], part: str) -> "ProbeData":
         """Return some of the documents, as a part with a name."""
-        return replace(self, documents=tuple(self.documents[i] for i in indices), part=part)
+        documents = tuple(self.documents[i] for i in indices)
+        return replace(self, documents=documents, part=part, path=None)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{label} {n:,}" for label, n in self.counts().most_common())

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from shlex import join
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.models import Site
 from endoscope.probes.caution import cautioned
+from endoscope.probes.command import command_line
 from endoscope.probes.data import ProbeData, token_labels
 from endoscope.probes.fit import fit_activations
 from endoscope.probes.labelled import check_readable, document_rows, text_documents
@@ -138,7 +138,6 @@ class Probe:
             pooling=pools,
             options=options,
         )
-        command = _command(model, data, spec, pools, options, negative, held_out)
         card = Card(
             kind=KIND,
             name=name or Path(data.name).stem,
@@ -146,7 +145,7 @@ class Probe:
             model_name=model.name,
             adapter=model.adapter,
             data=data.ref,
-            command=join(command),
+            command=command_line(model, data, spec, pools, options, negative, held_out),
             seed=options.seed,
             details={
                 "causal": model.capabilities.causal,
@@ -378,27 +377,6 @@ class Probe:
             for i, figure in enumerate(e for e in self.card.evidence if e.label is None)
         ]
         return "\n".join(lines)
-
-
-def _command(
-    model: Model,
-    data: ProbeData,
-    spec: FeatureSpec,
-    pooling: Pooling | None,
-    options: FitOptions,
-    negative: str | None,
-    held_out: ProbeData | None,
-) -> list[str]:
-    """The command line that fits the probe again."""
-    command = ["endoscope", "probe", "fit", data.name, "--model", model.name]
-    command += ["--adapter", model.adapter] if model.adapter else []
-    command += ["--sites", ",".join(map(str, spec.sites)), "--look-ahead", str(spec.look_ahead)]
-    command += ["--readings", str(spec.readings), "--head", options.head]
-    command += ["--window", str(options.window)] if options.head == "attention" else []
-    command += ["--pooling", str(pooling)] if pooling else []
-    command += ["--negative", negative] if negative else []
-    command += ["--held-out", held_out.name] if held_out else []
-    return [*command, "--fpr", str(options.fpr), "--seed", str(options.seed), "-o", "DIR"]
 
 
 def _pooling(data: ProbeData, pooling: str | Pooling | None, head: str) -> Pooling | None:
