@@ -14,14 +14,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 import endoscope
 from endoscope.activations import Activations
 from endoscope.artifacts import Card
 from endoscope.engine import Model
 from endoscope.models import Site
-from endoscope.probes import Probe, ProbeData, fit_activations, token_labels
+from endoscope.probes import Probe, ProbeData, fit_activations
 from endoscope.readouts import FeatureSpec
 from recipes.pii import compare, synthetic
 from recipes.pii.document import LABELS
@@ -87,15 +85,11 @@ def fit(
     model: Model, data: ProbeData, acts: Activations, shipped: Shipped, spec: FeatureSpec
 ) -> Probe:
     """Fit on 85% of the synthetic documents, calibrate on 5%, and measure on the last 10%."""
-    classes = torch.zeros(len(acts), dtype=torch.long)
-    for number, document in enumerate(data.documents):
-        rows = acts.rows(number)
-        classes[rows] = token_labels(acts.offsets[rows], document.spans or (), CLASSES)
     shares = {"train": 0.85, "validation": 0.05, "test": 0.10}
     parts = data.split(shares, seed=shipped.seed)
     fitted = fit_activations(
         acts,
-        classes,
+        data.token_classes(acts, CLASSES),
         CLASSES,
         spec,
         train=parts["train"],

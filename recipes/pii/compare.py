@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from endoscope.activations import Activations
 from endoscope.artifacts import Evidence
@@ -15,13 +14,11 @@ from endoscope.engine import Model
 from endoscope.guard import Guard, Policy
 from endoscope.models import Site
 from endoscope.probes import (
-    LabelledSpan,
     Probe,
     ProbeData,
     count_characters,
     f1,
     fit_activations,
-    token_labels,
 )
 from endoscope.readouts import TokenScores
 from recipes.pii import development
@@ -149,19 +146,9 @@ def on_real_labels(real: Real, probe: Probe, shipped: Shipped) -> Probe:
         {label for row in rows for _, _, label in gold.spans[row]} for rows in parts.values()
     ]
     classes = ("O", *(label for label in LABELS if all(label in part for part in present)))
-    truth = torch.cat(
-        [
-            token_labels(
-                acts.offsets[acts.rows(i)],
-                [LabelledSpan(*span) for span in row if span[2] in classes],
-                classes,
-            )
-            for i, row in enumerate(gold.spans)
-        ]
-    )
     fitted = fit_activations(
         acts,
-        truth,
+        gold.data.token_classes(acts, classes),
         classes,
         shipped.spec,
         train=parts["train"],

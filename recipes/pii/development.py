@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from endoscope.artifacts import Evidence
 from endoscope.probes import (
+    LabelledSpan,
     ProbeData,
     bootstrap_interval,
     count_characters,
@@ -72,7 +73,11 @@ class Gold(NamedTuple):
 
     dev: DevSet
     data: ProbeData
-    spans: list[list[tuple[int, int, str]]]
+
+    @property
+    def spans(self) -> list[Sequence[LabelledSpan]]:
+        """The spans of each text."""
+        return [document.spans or () for document in self.data.documents]
 
     @property
     def texts(self) -> list[str]:
@@ -82,8 +87,7 @@ class Gold(NamedTuple):
     def half(self, part: str) -> "Gold":
         """Return the even rows (`choice`) or the odd ones (`figures`)."""
         rows = range(0 if part == "choice" else 1, len(self.data), 2)
-        data = self.data.take(rows, part)
-        return Gold(self.dev, data, [self.spans[row] for row in rows])
+        return Gold(self.dev, self.data.take(rows, part))
 
 
 def read(folder: Path, languages: Iterable[str], most: int | None = None) -> list[Gold]:
@@ -96,11 +100,12 @@ def _read(folder: Path, dev: DevSet, most: int | None) -> Gold:
     if most is not None and len(data) > most:
         step = len(data) / most
         data = data.take([int(i * step) for i in range(most)], data.part)
-    spans = [
-        [(s.start, s.end, dev.labels[s.label]) for s in d.spans or () if s.label in dev.labels]
-        for d in data.documents
-    ]
-    return Gold(dev, replace(data, name=dev.name), spans)
+    ours = tuple(replace(d, spans=_renamed(d.spans or (), dev.labels)) for d in data.documents)
+    return Gold(dev, replace(data, name=dev.name, documents=ours))
+
+
+def _renamed(spans: Sequence[LabelledSpan], labels: dict[str, str]) -> tuple[LabelledSpan, ...]:
+    return tuple(s._replace(label=labels[s.label]) for s in spans if s.label in labels)
 
 
 def measure(gold: Gold, found: Sequence[Found], note: str, baseline: str | None) -> list[Evidence]:

@@ -7,8 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endoscope.activations import Activations
+from endoscope.artifacts import fingerprint_of
 from endoscope.errors import InputError
-from endoscope.probes import LabelledSpan, ProbeData, token_labels
+from endoscope.models import Site
+from endoscope.probes import Document, LabelledSpan, ProbeData, token_labels
 
 SECRET = "Zanzibar"
 
@@ -116,8 +119,6 @@ SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
 def many(labels: list[str], groups: list[str] | None = None) -> ProbeData:
-    from endoscope.probes import Document
-
     named = groups or [None] * len(labels)  # type: ignore[list-item]
     documents = tuple(
         Document(str(i), "x", label, None, group)
@@ -157,6 +158,31 @@ def test_token_labels_by_hand() -> None:
     found = [LabelledSpan(1, 7, "NAME"), LabelledSpan(10, 13, "ID"), LabelledSpan(13, 15, "NAME")]
     assert token_labels(offsets, found, ("O", "ID", "NAME")).tolist() == [0, 2, 2, 1, 2]
     assert token_labels(offsets, found, ("O", "ID")).tolist() == [0, 0, 0, 1, 1]
+
+
+def test_token_classes_are_those_of_each_document() -> None:
+    marked = (LabelledSpan(1, 3, "NAME"), LabelledSpan(4, 5, "ID"))
+    documents = (
+        Document("a", "xxxxx", None, marked),
+        Document("b", "", None, ()),
+        Document("c", "yyy", None, marked[:1]),
+    )
+    data = ProbeData("data", "0" * 64, documents)
+    lengths = [len(document.content) for document in documents]
+    offsets = [pair for n in lengths for pair in [(0, 0), *((i, i + 1) for i in range(n))]]  # BOS
+    acts = Activations(
+        values={Site(0, "resid_pre"): torch.zeros(len(offsets), 1)},
+        token_ids=torch.zeros(len(offsets), dtype=torch.long),
+        offsets=torch.tensor(offsets),
+        documents=torch.arange(3).repeat_interleave(torch.tensor(lengths) + 1),
+        document_ids=data.ids,
+        fingerprint=fingerprint_of({}, {"w": torch.zeros(1)}),
+    )
+    assert data.token_classes(acts, ("O", "ID", "NAME")).tolist() == [
+        *(0, 0, 2, 2, 0, 1),
+        *(0,),
+        *(0, 0, 2, 2),
+    ]
 
 
 @given(

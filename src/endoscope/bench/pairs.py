@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endoscope.bench.worker import Measurement
+from endoscope.probes import counting
+from endoscope.probes.counting import Counts
 
 RESAMPLES = 2000
 
@@ -73,27 +75,22 @@ def f1_ratio(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> 
         ours: for each document, how many characters were found, wrongly found, and missed.
         theirs: the same for the other side. The interval resamples documents, for both alike.
     """
-    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    a, b = np.asarray(ours), np.asarray(theirs)
+
+    def ratio(a: Counts, b: Counts) -> float:
+        # A side that found nothing counts as next to nothing, so 0 to 0 is 1.
+        return max(f1(a), 1e-3) / max(f1(b), 1e-3)
+
     draws = _draws(len(a), seed=0)
-    resampled = _ratio(_f1(a[draws].sum(axis=1)), _f1(b[draws].sum(axis=1)))
-    return _estimate(float(_ratio(_f1(a.sum(axis=0)), _f1(b.sum(axis=0)))), resampled)
+    return _estimate(ratio(a, b), np.array([ratio(a[rows], b[rows]) for rows in draws]))
 
 
-def f1(counts: Sequence[Sequence[int]]) -> float:
-    """Return F1 over all documents, from each one's found, wrongly found and missed characters."""
-    return float(_f1(np.asarray(counts, dtype=float).sum(axis=0)))
+def f1(counts: Sequence[Sequence[int]] | Counts) -> float:
+    """Return F1 over all documents, from each one's found, wrongly found and missed characters.
 
-
-def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    found, wrong, missed = np.moveaxis(counts, -1, 0)
-    score: NDArray[np.float64] = 2 * found / np.maximum(1, 2 * found + wrong + missed)
-    return score
-
-
-def _ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ratio; a side that found nothing counts as next to nothing, so 0 to 0 is 1."""
-    ratio: NDArray[np.float64] = np.maximum(ours, 1e-3) / np.maximum(theirs, 1e-3)
-    return ratio
+    0 where there is nothing to find and nothing was found: a row of a table needs a number.
+    """
+    return float(np.nan_to_num(counting.f1(np.sum(counts, axis=0))))
 
 
 def _draws(n: int, seed: int) -> NDArray[np.int64]:

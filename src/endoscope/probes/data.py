@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from endoscope import jsonl
+from endoscope.activations import Activations
 from endoscope.artifacts import DataRef
 from endoscope.errors import InputError
 from endoscope.probes.documents import NOTHING, Document, LabelledSpan, Message, parse_document
@@ -129,6 +130,19 @@ class ProbeData:
         self.check_labels(labels)
         index = {label: i for i, label in enumerate(labels)}
         return torch.tensor([index[d.label or ""] for d in self.documents])
+
+    def token_classes(self, acts: Activations, labels: Sequence[str]) -> Tensor:
+        """Return the class of each token of the documents, `[tokens]` int64 (see `token_labels`).
+
+        Args:
+            acts: of all these documents, in their order.
+            labels: classes; spans with another label count as nothing.
+        """
+        classes = torch.zeros(len(acts), dtype=torch.long)
+        for number, document in enumerate(self.documents):
+            rows = acts.rows(number)
+            classes[rows] = token_labels(acts.offsets[rows], document.spans or (), labels)
+        return classes
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Refuse data with labels other than these.

@@ -21,7 +21,7 @@ from endoscope.errors import InputError
 from endoscope.models import Site
 from endoscope.probes.caution import cautioned
 from endoscope.probes.command import command_line
-from endoscope.probes.data import ProbeData, token_labels
+from endoscope.probes.data import ProbeData
 from endoscope.probes.fit import fit_activations
 from endoscope.probes.labelled import check_readable, document_rows, text_documents
 from endoscope.probes.metrics import document_evidence, token_evidence
@@ -127,7 +127,7 @@ class Probe:
         acts = read_all(model, data, spec, keep=keep, progress=progress)
         if pools:
             check_readable(acts, range(len(data)))
-        classes = data.classes(labels) if pools else _token_classes(acts, data, labels)
+        classes = data.classes(labels) if pools else data.token_classes(acts, labels)
         fitted = fit_activations(
             acts,
             classes,
@@ -391,11 +391,3 @@ def _check_level(data: ProbeData, level: str) -> None:
     if data.level != level:
         wanted = {"token": "spans", "document": "labels"}[level]
         raise InputError(f"{data.name} has no {wanted}, which this probe is about.")
-
-
-def _token_classes(acts: Activations, data: ProbeData, labels: tuple[str, ...]) -> Tensor:
-    classes = [
-        token_labels(acts.offsets[acts.rows(i)], document.spans or (), labels)
-        for i, document in enumerate(data.documents)
-    ]
-    return torch.cat(classes)
