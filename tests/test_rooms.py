@@ -20,7 +20,7 @@ ORDER = [
     {"activations"},
     {"artifacts"},
     {"models"},
-    {"cache", "files", "jsonl", "progress"},
+    {"cache", "disk", "jsonl", "progress", "sha256"},
     {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from endoscope.artifacts import atomic_file
 from endoscope.engine import Model
 from endoscope.engine.batching import Row, pad, plan
-from endoscope.engine.capture import Document, prepare
+from endoscope.engine.capture import Prepared, prepare
 from endoscope.probes import ProbeData, token_labels
 from endoscope.progress import progress
 from endoscope.readouts import FeatureSpec, TokenScores
@@ -58,7 +58,7 @@ class LoraClassifier(nn.Module):
         logits = self.head(self.scale(hidden.float()))
         return [logits[i, row.start : len(row.ids)] for i, row in enumerate(rows)]
 
-    def documents(self, texts: Sequence[str]) -> list[Document]:
+    def documents(self, texts: Sequence[str]) -> list[Prepared]:
         return prepare(texts, self.model.tokenizer, None, self.spec.readings)
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from endoscope.activations.manifest import DTYPE, Manifest
 from endoscope.activations.memory import Activations, find_site
-from endoscope.activations.shards import Document, read_documents, read_rows
+from endoscope.activations.shards import StoredDocument, read_documents, read_rows
 from endoscope.artifacts import Fingerprint
 from endoscope.errors import InputError
 from endoscope.models.sites import Site
@@ -35,7 +35,7 @@ class CommittedActivations:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self._manifest = manifest
-        self._documents: dict[str, Document] = {}
+        self._documents: dict[str, StoredDocument] = {}
         for shard in manifest.shards:
             self._documents.update((d.id, d) for d in read_documents(path, shard))
         documents = len(self._documents)
@@ -44,7 +44,7 @@ class CommittedActivations:
         if manifest.order is not None and sorted(manifest.order) != list(range(documents)):
             raise InputError(f"The manifest of {path} is damaged: order.", "Capture again.")
 
-    def _add(self, manifest: Manifest, documents: dict[str, Document]) -> None:
+    def _add(self, manifest: Manifest, documents: dict[str, StoredDocument]) -> None:
         """Take note of what has just been committed."""
         self._manifest = manifest
         self._documents |= documents

@@ -16,7 +16,7 @@ from endoscope.errors import InputError
 _DAMAGED = "Copy the store again, or capture again."
 
 
-class Document(NamedTuple):
+class StoredDocument(NamedTuple):
     """A document in a shard. Its text is known by its hash alone."""
 
     id: str
@@ -24,7 +24,9 @@ class Document(NamedTuple):
     text_sha256: str
 
 
-def write_shard(path: Path, tensors: Mapping[str, Tensor], documents: Sequence[Document]) -> Shard:
+def write_shard(
+    path: Path, tensors: Mapping[str, Tensor], documents: Sequence[StoredDocument]
+) -> Shard:
     """Write a shard, whole or not at all, and return its entry for the manifest.
 
     Raises:
@@ -41,7 +43,7 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], documents: Sequence[D
     )
 
 
-def read_documents(folder: Path, shard: Shard) -> list[Document]:
+def read_documents(folder: Path, shard: Shard) -> list[StoredDocument]:
     """Check that a shard is whole and return its documents.
 
     Raises:
@@ -56,7 +58,7 @@ def read_documents(folder: Path, shard: Shard) -> list[Document]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        documents = [Document(*entry) for entry in json.loads(metadata["documents"])]
+        documents = [StoredDocument(*entry) for entry in json.loads(metadata["documents"])]
         rows = sum(document.rows for document in documents)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error}.", _DAMAGED) from error

@@ -14,11 +14,11 @@ from torch import Tensor
 from endoscope.activations.committed import CommittedActivations
 from endoscope.activations.manifest import DTYPE, MANIFEST_FILE, Manifest
 from endoscope.activations.memory import Activations
-from endoscope.activations.shards import Document, write_shard
+from endoscope.activations.shards import StoredDocument, write_shard
 from endoscope.artifacts import Fingerprint, check_model
 from endoscope.artifacts.atomic import TEMPORARY
+from endoscope.disk import permitted
 from endoscope.errors import InputError
-from endoscope.files import permitted
 from endoscope.models.sites import Site
 
 _LOCK_FILE = ".lock"
@@ -47,7 +47,7 @@ class ActivationStore(CommittedActivations):
         self._lock = lock
         self._shard_bytes = shard_bytes
         self._pending: list[Activations] = []
-        self._pending_documents: dict[str, Document] = {}
+        self._pending_documents: dict[str, StoredDocument] = {}
 
     @classmethod
     def create(
@@ -170,7 +170,7 @@ class ActivationStore(CommittedActivations):
             raise ValueError("some of the documents are in the store already")
         counts = activations.documents.bincount(minlength=len(activations.document_ids)).tolist()
         new = [
-            Document(name, count, _hash_text(text))
+            StoredDocument(name, count, _hash_text(text))
             for name, count, text in zip(activations.document_ids, counts, texts, strict=True)
         ]
         self._pending.append(_on_disk(activations))

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from endoscope.artifacts.kinds import kind_of
+from endoscope.disk import permitted, room_for
 from endoscope.errors import InputError
-from endoscope.files import permitted, room_for
 
 _PREFIX, _SUFFIX = ".endoscope-", ".tmp"
 TEMPORARY = f"{_PREFIX}*{_SUFFIX}"  # what a killed process may leave behind

@@ -14,7 +14,7 @@ from endoscope.artifacts.atomic import atomic_folder
 from endoscope.artifacts.card import CARD_FORMAT, Card
 from endoscope.artifacts.kinds import CARD_FILE
 from endoscope.errors import InputError
-from endoscope.files import hash_file
+from endoscope.sha256 import hash_file
 
 TENSORS_FILE = "tensors.safetensors"
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"})

@@ -18,7 +18,7 @@ Text = str | Sequence[dict[str, str]]
 """A text, or a conversation: `[{"role": ..., "content": ...}, ...]`."""
 
 
-class Document(NamedTuple):
+class Prepared(NamedTuple):
     """A text made ready to run.
 
     Attributes:
@@ -41,7 +41,7 @@ class Document(NamedTuple):
 
 def prepare(
     texts: Sequence[Text], tokenizer: TextTokenizer, ids: Sequence[str] | None, readings: int
-) -> list[Document]:
+) -> list[Prepared]:
     """Encode texts for one reading or two.
 
     Raises:
@@ -65,7 +65,7 @@ def prepare(
         between = tokenizer.encode("\n", special=False).ids
         rows = [_twice(one, before, between) for one in encoded]
     return [
-        Document(name, text, row, one.offsets)
+        Prepared(name, text, row, one.offsets)
         for name, text, row, one in zip(names, plain, rows, encoded, strict=True)
     ]
 
@@ -77,7 +77,7 @@ def _twice(text: Encoded, before: list[int], between: list[int]) -> Row:
 
 def read(
     engine: Engine,
-    documents: Sequence[Document],
+    documents: Sequence[Prepared],
     sites: Sequence[Site],
     *,
     batch_tokens: int,
@@ -108,7 +108,7 @@ def read(
 
 def capture(
     engine: Engine,
-    documents: Sequence[Document],
+    documents: Sequence[Prepared],
     sites: Sequence[Site],
     fingerprint: Fingerprint,
     *,
@@ -139,7 +139,7 @@ def capture(
 def capture_to(
     store: ActivationStore,
     engine: Engine,
-    documents: Sequence[Document],
+    documents: Sequence[Prepared],
     *,
     batch_tokens: int,
     progress: bool,
@@ -163,7 +163,7 @@ def capture_to(
 
 
 def _activations(
-    documents: Sequence[Document], values: dict[Site, Tensor], fingerprint: Fingerprint
+    documents: Sequence[Prepared], values: dict[Site, Tensor], fingerprint: Fingerprint
 ) -> Activations:
     kept = torch.tensor([document.row.kept for document in documents], dtype=torch.long)
     offsets = [pair for document in documents for pair in document.offsets]

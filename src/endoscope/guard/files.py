@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from endoscope.errors import InputError
-from endoscope.files import hash_file
 from endoscope.guard.partial import Writer, resumable
 from endoscope.guard.sniff import Ahead
+from endoscope.sha256 import hash_file
 
 Source = str | Path | BinaryIO | Ahead
 Target = str | Path | BinaryIO

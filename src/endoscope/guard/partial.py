@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from endoscope.disk import full_disk, says_full
 from endoscope.errors import InputError
-from endoscope.files import full_disk, says_full
 
 _SUFFIX = ".partial"
 

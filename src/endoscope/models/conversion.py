@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from endoscope.cache import cache_folder
 from endoscope.errors import InputError
-from endoscope.files import hash_file
+from endoscope.sha256 import hash_file
 
 _RECORD = "converted.json"  # what the folder was made from, and the sizes of its files
 

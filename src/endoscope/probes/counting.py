@@ -11,7 +11,7 @@ from endoscope.readouts import TokenScores
 
 Counts = NDArray[np.int64]
 """`[..., 3]`: how many were found, wrongly found, and missed."""
-Span = tuple[int, int, str] | tuple[int, int, str, float]
+AnySpan = tuple[int, int, str] | tuple[int, int, str, float]
 """Start and end of some characters, their label, and perhaps a score."""
 
 
@@ -33,7 +33,7 @@ def count_tokens(guess: Tensor, truth: Tensor, n_labels: int) -> Counts:
 
 
 def count_characters(
-    text: str, found: Iterable[Span], right: Iterable[Span], labels: Sequence[str]
+    text: str, found: Iterable[AnySpan], right: Iterable[AnySpan], labels: Sequence[str]
 ) -> Counts:
     """Count characters of each label, `[labels, 3]`; white space counts for nothing.
 
@@ -49,7 +49,7 @@ def count_characters(
 
 
 def _masks(
-    spans: Iterable[Span], labels: Sequence[str], solid: NDArray[np.bool_]
+    spans: Iterable[AnySpan], labels: Sequence[str], solid: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Return for each label which characters its spans cover, `[labels, characters]`."""
     rows = {label: row for row, label in enumerate(labels)}

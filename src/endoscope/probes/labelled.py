@@ -11,7 +11,7 @@ from endoscope.activations import Activations
 from endoscope.errors import InputError
 from endoscope.readouts import FeatureSpec
 
-CHUNK = 8192
+ROWS_AT_ONCE = 8192  # of which features are made
 NAMED = 5  # documents that an error names
 
 
@@ -47,8 +47,8 @@ class Labelled:
     def features(self, rows: Tensor) -> Tensor:
         """Return the features of some tokens, `[rows, n_features]` float32."""
         features = torch.empty(len(rows), self.spec.width(self.acts.d_model))
-        for start in range(0, len(rows), CHUNK):
-            part = rows[start : start + CHUNK]
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
             features[start : start + len(part)] = self.spec.at(
                 self.acts.values, self.documents, part
             )

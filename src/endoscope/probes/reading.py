@@ -13,7 +13,7 @@ from endoscope.progress import progress as progress_bar
 from endoscope.readouts import FeatureSpec
 
 Content = str | list[Message]
-CHUNK = 256  # documents whose activations are held at once while scoring
+DOCUMENTS_AT_ONCE = 256  # whose activations are held while scoring
 
 
 def read(
@@ -27,8 +27,8 @@ def read(
     """Yield the activations of each document, in order; their numbers are ids if none are given."""
     names = [str(number) for number in range(len(contents))] if ids is None else ids
     with progress_bar("reading", len(contents), show=progress) as advance:
-        for start in range(0, len(contents), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(contents), DOCUMENTS_AT_ONCE):
+            part = slice(start, start + DOCUMENTS_AT_ONCE)
             acts = model.capture(
                 contents[part], spec.sites, readings=spec.readings, ids=names[part]
             )
@@ -66,8 +66,8 @@ def read_all(
         ).load()
     parts = []
     with progress_bar("reading", len(data), show=progress) as advance:
-        for start in range(0, len(data), CHUNK):
-            chunk = slice(start, start + CHUNK)
+        for start in range(0, len(data), DOCUMENTS_AT_ONCE):
+            chunk = slice(start, start + DOCUMENTS_AT_ONCE)
             acts = model.capture(
                 contents[chunk], spec.sites, readings=spec.readings, ids=ids[chunk]
             )

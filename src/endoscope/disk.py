@@ -1,7 +1,6 @@
-"""What a file holds, and what a disk says no to: for every room that reads or writes one."""
+"""What a disk says no to: for every room that writes to one."""
 
 import errno
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,12 +12,6 @@ from safetensors import SafetensorError
 from endoscope.errors import InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def hash_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def says_full(error: Exception) -> bool:
