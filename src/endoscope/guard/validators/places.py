@@ -1,4 +1,4 @@
-"""Japanese postal addresses: the only ones regular enough to find by form."""
+"""Postal addresses of the few kinds that are regular enough to find by form."""
 
 import regex
 
@@ -16,12 +16,26 @@ _ADDRESS = (
     rf"{_PREFECTURE}[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}ヶケノ]{{1,12}}?[市区町村郡]"
     rf"[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}ー]{{0,24}}?(?:\d{{1,3}}条)?(?<![国県都府道]道){_BLOCK}(?<=丁目|番|番地|号|号室|-\d{{1,4}})"
 )
+# USPS Publication 28, section 225: a unit with a box, or a ship, then the letters of its office.
+_SHIP = r"us(?:ns|s|cgc) [\p{L}'\-]{2,30}(?: [\p{L}'\-]{2,30})?"
+_MILITARY = (
+    rf"(?<!\w)(?:(?:psc|cmr|unit) \d{{1,6}}(?:,? box \d{{1,6}})?|{_SHIP})"
+    r"[\s,>|]{1,6}[adf]po,? a[aep] \d{5}(?:-\d{4})?(?!\w)"
+)
+_STREET = r"\p{Lu}[\p{L}\p{M}'’.\-]{1,30}(?: \p{Lu}[\p{L}\p{M}'’.\-]{1,30}){0,3}"
 
 PLACES: tuple[Validator, ...] = (
     Pattern(
         "Japanese address",
         "ADDRESS",
         regex.compile(rf"(?:{_POSTCODE}\s{{0,2}})?{_ADDRESS}(?![年月日円万人個件回台])"),
+    ),
+    Pattern("US military address", "ADDRESS", regex.compile(_MILITARY, regex.IGNORECASE)),
+    Pattern(
+        "street corner",
+        "ADDRESS",
+        regex.compile(rf"(?:the )?corner of [^\n,;:!?]{{2,60}}? (?:and|&) {_STREET}(?<![.])"),
+        sure=False,
     ),
     Pattern("Japanese postcode", "ADDRESS", regex.compile(rf"{_POSTCODE}(?!\d)")),
 )
