@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from endoscope import bench as room
 from endoscope.bench import Failure, Options, Row
+from endoscope.cli.bench import _command
 from endoscope.cli.bench import bench as verb
 from endoscope.errors import InputError
 
@@ -71,6 +72,16 @@ def test_a_file_for_the_tables(given, tmp_path):
     assert row == ROW.as_json()
     assert origin["origin"]["versions"] == {"torch": "2.13.0"}
     assert str(tmp_path) not in path.read_text()
+
+
+@pytest.mark.parametrize("saving", [["--save", "x/y.jsonl"], ["--save=x/y.jsonl"]])
+def test_the_command_in_the_file_can_be_given_again(monkeypatch, tmp_path, saving):
+    monkeypatch.chdir(tmp_path)
+    inside, outside = tmp_path / "probes" / "mine", tmp_path.parent / "data.jsonl"
+    words = ["guard", *saving, "--probe", str(inside), "--data", str(outside), "--against", "judge"]
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/endoscope", "bench", *words])
+    wanted = "endoscope bench guard --probe probes/mine --data data.jsonl --against judge"
+    assert _command() == wanted
 
 
 def test_an_unknown_benchmark_is_refused(given):

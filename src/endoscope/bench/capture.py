@@ -15,7 +15,7 @@ PEERS = (
     Peer("limit", "capture_limit"),
     Peer("transformer_lens", "capture_transformer_lens", "capture"),
     Peer("nnsight", "capture_nnsight", "capture"),
-    Peer("interp_engine", "capture_interp_engine", "capture"),
+    Peer("interp_engine", "capture_interp_engine", "capture", most_pairs=4),
     Peer("hidden_states", "capture_hidden_states"),
     Peer("self", "capture_endoscope"),
 )

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shlex import join
 from typing import Annotated, Any
 
 import typer
@@ -71,12 +72,20 @@ def bench(
 
 
 def _command() -> str:
-    """Return the command as typed, without where things lie on this machine."""
-    shown = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    if "--save" in shown:
-        at = shown.index("--save")
-        del shown[at : at + 2]
-    return " ".join(["endoscope", *shown])
+    """Return the command as typed, without what it saved to and without where other things lie."""
+    words = sys.argv[1:]
+    if "--save" in words:
+        at = words.index("--save")
+        words = words[:at] + words[at + 2 :]
+    return join(["endoscope", *(_shown(word) for word in words if not word.startswith("--save="))])
+
+
+def _shown(word: str) -> str:
+    """A path below the present folder as seen from there, another by its name alone."""
+    if "/" not in word:
+        return word
+    path, here = Path(word).absolute(), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
