@@ -92,6 +92,10 @@ def found(text: str, *touched: Span) -> list[tuple[str, str]]:
         ("住所：", "〒100-0014 東京都千代田区永田町1-7-1", "まで", "ADDRESS"),
         ("", "大阪府大阪市北区梅田三丁目1番3号", "に住む", "ADDRESS"),
         ("", "〒１００－００１４", "", "ADDRESS"),
+        # US military addresses
+        ("send it to ", "Unit 2050 Box 4190\nAPO AP 96278-2050", ".", "ADDRESS"),
+        ("", "PSC 1234, Box 12\n> FPO AE 09498", "", "ADDRESS"),
+        ("at ", "usns mercy\nfpo ap 96672", "?", "ADDRESS"),
     ],
 )
 def test_found_alone(before: str, value: str, after: str, label: str) -> None:
@@ -198,3 +202,16 @@ def test_a_value_behind_a_quarter_megabyte_without_a_break(piece: str) -> None:
     [email] = validated(text, [], {"EMAIL"})
     assert email[:2] == (len(text) - 16, len(text))
     assert email in validated(text, [], LABELS)
+
+
+@pytest.mark.parametrize(
+    "corner", ["the corner of Elm St. and Old Mill Road", "corner of A1 & Via Po"]
+)
+def test_a_street_corner_completes_an_address(corner: str) -> None:
+    text = f"Stop at {corner}, then wait."
+    start = text.index("of") + 3
+    touched = [Span(start, start + 3, "ADDRESS", 0.7)]
+    (whole,) = validated(text, touched, {"ADDRESS"})
+    assert text[whole.start : whole.end] == corner
+    assert whole.score == 0.7
+    assert validated(text, [], {"ADDRESS"}) == []
