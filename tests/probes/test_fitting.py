@@ -6,6 +6,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
+from endoscope.probes import logistic, mass_mean
 from endoscope.probes.logistic import Rows, fit_logistic
 from endoscope.probes.mass_mean import fit_mass_mean
 from endoscope.probes.standardise import Scaler
@@ -21,9 +22,10 @@ def problem(n: int = 400, width: int = 12, labels: int = 3, seed: int = 0) -> Ro
 
 
 @pytest.mark.parametrize("penalty", [1e-1, 1e-2, 1e-3])
-def test_logistic_is_scikit_learns_optimum(penalty: float) -> None:
+def test_logistic_is_scikit_learns_optimum(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "TOLERANCE", 1e-9)
     rows = problem()
-    found = fit_logistic(rows, rows, 3, [penalty], tolerance=1e-9)
+    found = fit_logistic(rows, rows, 3, [penalty])
     # scikit-learn minimises C * sum of losses + |W|² / 2
     peer = LogisticRegression(C=1 / (penalty * float(rows.weights.sum())), tol=1e-10, max_iter=5000)
     peer.fit(rows.features.numpy(), rows.classes.numpy(), rows.weights.numpy())
@@ -47,9 +49,10 @@ def test_the_penalty_is_the_one_that_validation_likes_best() -> None:
     assert found.penalty == min(penalties, key=loss)
 
 
-def test_mass_mean_by_hand() -> None:
+def test_mass_mean_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mass_mean, "SHRINKAGES", (0.0,))
     rows = problem(labels=2)._replace(weights=torch.ones(400))
-    found = fit_mass_mean(rows, rows, 2, shrinkages=(0.0,))
+    found = fit_mass_mean(rows, rows, 2)
     x, y = rows.features.double().numpy(), rows.classes.numpy()
     means = [x[y == c].mean(0) for c in (0, 1)]
     within = sum((x[y == c] - means[c]).T @ (x[y == c] - means[c]) for c in (0, 1)) / len(x)
@@ -58,9 +61,12 @@ def test_mass_mean_by_hand() -> None:
     assert np.abs(ours - theta).max() < 1e-3 * np.abs(theta).max()
 
 
-def test_mass_mean_with_several_classes_is_linear_discriminant_analysis() -> None:
+def test_mass_mean_with_several_classes_is_linear_discriminant_analysis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mass_mean, "SHRINKAGES", (0.0,))
     rows = problem()._replace(weights=torch.ones(400))
-    found = fit_mass_mean(rows, rows, 3, shrinkages=(0.0,))
+    found = fit_mass_mean(rows, rows, 3)
     peer = LinearDiscriminantAnalysis(solver="lsqr").fit(
         rows.features.numpy(), rows.classes.numpy()
     )

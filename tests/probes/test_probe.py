@@ -130,6 +130,7 @@ def test_a_card_that_does_not_say_so_is_of_a_causal_model(
     path = tmp_path / "p" / "card.json"
     card = json.loads(path.read_text())
     assert card["details"].pop("causal") is True
+    card["details"]["options"] |= {"calibration": "vector", "most_weight": 20.0}  # of other times
     path.write_text(json.dumps(card))
     assert Probe.load(tmp_path / "p").stream().latency == 1
 

@@ -1,7 +1,7 @@
 """Calibration, thresholds by a budget of false positives, and intervals."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,54 +14,42 @@ from torch.nn import functional
 from endoscope.errors import InputError
 from endoscope.readouts import Calibration, log_odds
 
-CalibrationMethod = Literal["vector", "temperature", "none"]
 Floats = NDArray[np.floating[Any]]
 PULL = 1e-4
 
 
-def fit_calibration(
-    logits: Tensor, classes: Tensor, method: CalibrationMethod = "vector"
-) -> Calibration:
-    """Fit a calibration that minimises cross-entropy on validation.
+def fit_calibration(logits: Tensor, classes: Tensor) -> Calibration:
+    """Fit a scale and a shift for each class that minimise cross-entropy on validation.
+
+    Vector scaling (Guo et al. 2017); with two classes it is Platt scaling.
 
     Args:
-        logits: `[n, labels]`.
+        logits: `[n, labels]`, at least one row.
         classes: `[n]` int64.
-        method: `vector`: a scale and a shift for each class (with two classes Platt scaling);
-            `temperature`: one scale; both as in Guo et al. 2017; `none`.
     """
     odds = log_odds(logits.double())
     others = odds.shape[1] - 1
-    if method == "none" or not len(odds):
-        return Calibration()
 
-    def unpack(flat: "Floats") -> tuple[Tensor, Tensor]:
-        both = torch.from_numpy(np.asarray(flat, dtype=np.float64))
-        if method == "temperature":
-            return both.exp().expand(others), torch.zeros(others, dtype=torch.float64)
-        return both[:others].exp(), both[others:]
+    def unpack(values: Tensor) -> tuple[Tensor, Tensor]:
+        return values[:others].exp(), values[others:]
 
     def objective(flat: "Floats") -> tuple[float, "Floats"]:
-        scale, shift = unpack(flat)
+        values = torch.from_numpy(flat)
+        scale, shift = unpack(values)
         scaled = odds[:, 1:] * scale
         shifted = torch.cat([odds[:, :1], scaled + shift], dim=1)
         loss = functional.cross_entropy(shifted, classes)
         residual = torch.softmax(shifted, dim=1)
         residual[torch.arange(len(classes)), classes] -= 1
         residual = residual[:, 1:] / len(classes)
-        by_scale, by_shift = (residual * scaled).sum(0), residual.sum(0)
-        if method == "temperature":
-            return float(loss), by_scale.sum()[None].numpy()
+        slope = torch.cat([(residual * scaled).sum(0), residual.sum(0)])
         # A weak pull towards doing nothing: a class that validation separates perfectly would
         # otherwise be scaled without end.
-        values = torch.from_numpy(np.asarray(flat))
         loss = loss + PULL / 2 * values.square().sum()
-        return float(loss), (torch.cat([by_scale, by_shift]) + PULL * values).numpy()
+        return float(loss), (slope + PULL * values).numpy()
 
-    start = np.zeros(1 if method == "temperature" else 2 * others)
-    bounds = [(-4.0, 4.0)] if method == "temperature" else None
-    done = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    scale, shift = unpack(done.x)
+    done = minimize(objective, np.zeros(2 * others), jac=True, method="L-BFGS-B")
+    scale, shift = unpack(torch.from_numpy(done.x))
     return Calibration(tuple(scale.tolist()), tuple(shift.tolist()))
 
 

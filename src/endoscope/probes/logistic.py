@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 PATH_ROWS = 40_000  # enough to choose a penalty on; the chosen one is then fitted on all rows
+# The relative decrease of the loss in a step at which a fit has converged.
+PATH_TOLERANCE, TOLERANCE = 1e-4, 1e-5
 
 
 class Rows(NamedTuple):
@@ -56,12 +58,7 @@ def weighted_loss(logits: Tensor, rows: Rows) -> float:
 
 
 def fit_logistic(
-    train: Rows,
-    validation: Rows,
-    n_labels: int,
-    penalties: Sequence[float],
-    *,
-    tolerance: float = 1e-5,
+    train: Rows, validation: Rows, n_labels: int, penalties: Sequence[float]
 ) -> Affine:
     """Minimise `mean(weight * cross-entropy) + penalty / 2 * |W|²` for a path of penalties.
 
@@ -73,19 +70,18 @@ def fit_logistic(
         validation: what to choose the penalty on.
         n_labels: number of classes.
         penalties: to try, at least one.
-        tolerance: relative decrease of the loss in a step at which a fit has converged.
     """
     width = train.features.shape[1]
     fitted = Affine(torch.zeros(n_labels, width), torch.zeros(n_labels), max(penalties))
     best, lowest = fitted, float("inf")
     path = train.thinned(PATH_ROWS)
     for penalty in sorted(penalties, reverse=True):
-        fitted = _solve(path, fitted, penalty, 1e-4)
+        fitted = _solve(path, fitted, penalty, PATH_TOLERANCE)
         loss = weighted_loss(fitted(validation.features), validation)
         if loss > lowest:
             break
         best, lowest = fitted, loss
-    return _solve(train, best, best.penalty, tolerance)
+    return _solve(train, best, best.penalty, TOLERANCE)
 
 
 def _solve(rows: Rows, start: Affine, penalty: float, tolerance: float) -> Affine:

@@ -1,17 +1,13 @@
 """Mass-mean heads: class means, corrected by the covariance within classes."""
 
-from collections.abc import Sequence
-
 import torch
 
 from endoscope.probes.logistic import Affine, Rows, weighted_loss
 
-SHRINKAGES = (0.5, 0.2, 0.05, 0.01)
+SHRINKAGES = (0.5, 0.2, 0.05, 0.01)  # to try, from 0 (none) to 1 (the diagonal alone)
 
 
-def fit_mass_mean(
-    train: Rows, validation: Rows, n_labels: int, shrinkages: Sequence[float] = SHRINKAGES
-) -> Affine:
+def fit_mass_mean(train: Rows, validation: Rows, n_labels: int) -> Affine:
     """Fit `W = mean S⁻¹`, where S is the covariance within classes, shrunk towards its diagonal.
 
     With two classes the log-odds are `x · S⁻¹ (m₁ - m₀)` and a constant: Marks & Tegmark 2023,
@@ -22,7 +18,6 @@ def fit_mass_mean(
         train: what to fit; every class needs at least one row.
         validation: what to choose the shrinkage on.
         n_labels: number of classes.
-        shrinkages: to try, each from 0 (none) to 1 (the diagonal alone).
     """
     counts = torch.bincount(train.classes, train.weights, n_labels)
     weighted = train.features * train.weights[:, None]
@@ -32,7 +27,7 @@ def fit_mass_mean(
     within = (centred * train.weights[:, None]).T @ centred / counts.sum()
 
     best, lowest = None, float("inf")
-    for shrinkage in shrinkages:
+    for shrinkage in SHRINKAGES:
         shrunk = (1 - shrinkage) * within + shrinkage * torch.diag(within.diagonal())
         # A direction that never varies within classes would be divided by zero.
         shrunk += 1e-6 * torch.eye(len(shrunk))

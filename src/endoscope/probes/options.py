@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from endoscope.errors import InputError
-from endoscope.probes.calibrate import CalibrationMethod, fit_calibration, threshold_at_fpr
+from endoscope.probes.calibrate import fit_calibration, threshold_at_fpr
 from endoscope.probes.logistic import Affine, Rows, fit_logistic
 from endoscope.probes.mass_mean import fit_mass_mean
 from endoscope.probes.standardise import Scaler
 from endoscope.readouts import HEADS, Calibration, Head, LogisticHead, MassMeanHead
+
+MOST_WEIGHT = 20.0  # of a class, however rare: a few mislabelled rows must not rule the fit
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,10 @@ class FitOptions:
         penalties: strengths of l2 to choose from on validation (`logistic`; `attention` starts
             from a logistic fit).
         balance: how far rare classes are weighted up: 0 not at all, 1 until all weigh the same.
-        most_weight: no class weighs more than so many times the most frequent one.
         max_rows: tokens to train on at most; all labelled ones are kept before others, and the
             weights make up for those left out.
         window: tokens that `attention` looks over.
         queries: of `attention`.
-        calibration: `vector`, `temperature` or `none`.
         fpr: the false positive rate on validation that thresholds are set for.
         seed: of everything random.
     """
@@ -36,11 +36,9 @@ class FitOptions:
     head: str = "logistic"
     penalties: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     balance: float = 0.5
-    most_weight: float = 20.0
     max_rows: int = 100_000
     window: int = 32
     queries: int = 4
-    calibration: CalibrationMethod = "vector"
     fpr: float = 0.01
     seed: int = 0
 
@@ -104,7 +102,7 @@ def check_classes(classes: Tensor, parts: Sequence[Tensor], labels: Sequence[str
 def class_weights(classes: Tensor, n_labels: int, options: FitOptions) -> Tensor:
     """Return a weight for each class, `[labels]`, 1 for the most frequent."""
     counts = torch.bincount(classes, minlength=n_labels).clamp(min=1).float()
-    return (counts.max() / counts).pow(options.balance).clamp(max=options.most_weight)
+    return (counts.max() / counts).pow(options.balance).clamp(max=MOST_WEIGHT)
 
 
 def calibrated(
@@ -117,9 +115,9 @@ def calibrated(
         penalty: strength of regularisation that it was fitted with.
         logits: its own on validation, `[n, labels]`.
         classes: `[n]`, theirs.
-        options: how to calibrate, and the budget of false positives.
+        options: the budget of false positives.
     """
-    calibration = fit_calibration(logits, classes, options.calibration)
+    calibration = fit_calibration(logits, classes)
     probabilities = calibration.probabilities(logits).numpy()  # float32, as when they are used
     truth = classes.numpy()
     thresholds = {
