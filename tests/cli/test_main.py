@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import endoscope
-from endoscope.cli.main import app
+from endoscope.cli.main import app, main
 
 LIST = [sys.executable, "-c", "from endoscope.cli.main import main; main()", "models", "list"]
 
@@ -61,6 +61,20 @@ def test_of_a_reader_that_has_gone_nothing_is_said(command: list[str]) -> None:
             process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_ctrl_c_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rich.table.Table.add_row", interrupted)
+    monkeypatch.setattr("sys.argv", ["endoscope", "models", "list"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "endoscope: interrupted\n"
 
 
 def test_the_version() -> None:

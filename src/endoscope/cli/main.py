@@ -59,14 +59,13 @@ def main() -> None:
     except InputError as error:
         print(f"endoscope: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("endoscope: interrupted", file=sys.stderr)
-        sys.exit(130)
     except SystemExit as stop:
-        if not isinstance(stop.__context__, BrokenPipeError):  # of which Typer makes an exit with 1
-            raise
-        _forget_output()
-        sys.exit(141)
+        if isinstance(stop.__context__, BrokenPipeError):  # of which Typer makes an exit with 1
+            _forget_output()
+            sys.exit(141)
+        if stop.code == 130:  # what Typer makes of Ctrl-C, without a word
+            print("endoscope: interrupted", file=sys.stderr)
+        raise
     except OSError as error:
         _forget_output()
         if isinstance(error, BrokenPipeError):

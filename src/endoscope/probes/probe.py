@@ -50,8 +50,7 @@ class Probe:
         head: scores features.
         calibration: of token logits, or of document logits where there is a pooling.
         pooling: makes document scores from those of tokens; None for a probe of tokens.
-        thresholds: for each label after the first, set for the false positive rate on the card;
-            the label is given where `probability >= threshold`.
+        thresholds: for each label after the first; a label is given at or above it.
         card: what it is, and what speaks for it.
 
     Example:
