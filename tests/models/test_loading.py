@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.tiny import save_tiny, tiny_module, write_gguf
 
+from endoscope.engine import open as open_model
 from endoscope.errors import InputError
 from endoscope.models import load, loading
 
@@ -68,6 +69,28 @@ def test_an_adapter_changes_what_the_model_computes(folder: Path, tmp_path: Path
     out = [m.module(input_ids=ids).logits for m in (plain, given, found)]
     assert not torch.allclose(out[0], out[1])
     assert torch.equal(out[1], out[2])
+
+
+def test_an_adapter_goes_on_a_gguf_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights are converted first; what peft puts on them is what it puts on the original."""
+    import peft
+
+    monkeypatch.setenv("ENDOSCOPE_CACHE", str(tmp_path / "cache"))
+    write_gguf(tmp_path / "mine.gguf")
+    adapter = make_adapter(tmp_path / "adapter", str(tmp_path / "mine.gguf"))
+    ids = torch.tensor([[1, 2, 3, 200]])
+    expected = peft.PeftModel.from_pretrained(tiny_module("llama"), str(adapter))(input_ids=ids)
+    plain = open_model(tmp_path / "mine.gguf", device="cpu")
+    given = open_model(tmp_path / "mine.gguf", adapter=adapter, device="cpu")
+    found = open_model(adapter, device="cpu")
+    for model in (given, found):
+        logits = model.loaded.module(input_ids=ids).logits
+        torch.testing.assert_close(logits, expected.logits)
+        assert not torch.allclose(logits, plain.loaded.module(input_ids=ids).logits)
+        assert model.fingerprint.base == plain.fingerprint.digest
+        assert model.fingerprint.digest == given.fingerprint.digest
+    assert (given.name, given.adapter) == (str(tmp_path / "mine.gguf"), str(adapter))
+    assert (found.name, found.adapter) == (str(adapter), None)
 
 
 def test_an_adapter_for_another_model_is_refused(tmp_path: Path) -> None:
