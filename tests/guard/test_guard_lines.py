@@ -244,6 +244,26 @@ def test_an_older_output_stays_until_the_new_one_is_whole(source: Path, tmp_path
     assert target.read_bytes() == whole(source)
 
 
+def test_two_do_not_write_one_file(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+
+    class Nested(PatternScorer):
+        """Begins the same work in the middle of it, as another process would."""
+
+        def score(self, texts: Sequence[str]) -> list[TokenScores]:
+            with pytest.raises(
+                InputError, match=r"Another process is writing \S*out\.jsonl\. Wait"
+            ):
+                guard().lines(source, target)
+            return super().score(texts)
+
+    scorer = Nested(NAMES)
+    guard(scorer).lines(source, target)
+    assert scorer.calls > 1
+    assert target.read_bytes() == whole(source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
 def test_a_full_disk_is_one_clear_line(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from endoscope.errors import InputError
-from endoscope.guard.partial import Writer, resumable
+from endoscope.guard.partial import Writer, permitted, resumable
 from endoscope.guard.sniff import Ahead
 from endoscope.sha256 import hash_file
 
@@ -53,10 +53,8 @@ def writing(
     check_target(source, target)
     path = Path(target)
     if path.exists() and not path.is_file():  # a device or a pipe
-        try:
+        with permitted(str(path)):
             file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}.") from error
         with file:
             yield Writer(cast(BinaryIO, file), str(path))
         return

@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from endoscope.disk import full_disk, says_full
 from endoscope.errors import InputError
@@ -34,7 +36,7 @@ class Writer:
             InputError: the disk is full, or the file cannot be written.
             BrokenPipeError: nobody reads any more.
         """
-        with _writing(self._name, self._again):
+        with permitted(self._name, self._again):
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
@@ -62,7 +64,7 @@ class Partial(Writer):
 
     def close(self, *, sync: bool = False) -> None:
         """Close, and before that wait until the disk has it if it is to be kept for good."""
-        with _writing(self._name, self._again):
+        with permitted(self._name, self._again):
             if sync:
                 os.fsync(self._file.fileno())
             self._file.close()
@@ -76,6 +78,7 @@ def resumable(
 
     If the block fails or is killed, `NAME.partial` stays, with `NAME.partial.json` beside it, which
     says what it was being made from. When that is still the same, the next run goes on from there.
+    Nobody else can write the file meanwhile.
 
     Args:
         target: the file.
@@ -83,11 +86,18 @@ def resumable(
         again: whether the same work can be begun again; if not, nothing is kept of a failed run.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or another process is writing it.
     """
     path = target.with_name(target.name + _SUFFIX)
-    note = target.with_name(target.name + _SUFFIX + ".json")
-    with _writing(str(path), again):
+    with _alone(path, target):
+        yield from _resumed(path, target, made_from, again)
+
+
+def _resumed(
+    path: Path, target: Path, made_from: Mapping[str, Any], again: bool
+) -> Iterator[Partial]:
+    note = path.with_name(path.name + ".json")
+    with permitted(str(path), again):
         if not again or _read(note) != made_from:
             note.unlink(missing_ok=True)
             path.write_bytes(b"")
@@ -102,9 +112,30 @@ def resumable(
             note.unlink()
         raise
     partial.close(sync=True)
-    with _writing(str(target), again):
+    with permitted(str(target), again):
         path.replace(target)
         note.unlink()
+
+
+@contextmanager
+def _alone(path: Path, target: Path) -> Iterator[None]:
+    """Hold the right to write a file. The system takes it back from a process that is killed."""
+    place = path.with_name(path.name + ".lock")
+    lock = FileLock(place, thread_local=False)
+    with permitted(str(path)):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # an OSError
+            raise InputError(
+                f"Another process is writing {target}.",
+                "Wait for it, or choose another name for the output.",
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # while it is held, so that nobody takes one that goes away
+            place.unlink()
+        lock.release()
 
 
 def _read(note: Path) -> Any:
@@ -128,7 +159,13 @@ def _drop_torn_line(path: Path) -> int:
 
 
 @contextmanager
-def _writing(name: str, again: bool) -> Iterator[None]:
+def permitted(name: str, again: bool = False) -> Iterator[None]:
+    """Turn the system's refusal to write into an `InputError`, but for a pipe that nobody reads.
+
+    Args:
+        name: of what is written.
+        again: whether the same work goes on when it is begun again.
+    """
     try:
         yield
     except BrokenPipeError:
