@@ -36,6 +36,10 @@ def found(text: str, *touched: Span) -> list[tuple[str, str]]:
         ("from ", "10.1.2.3", "/8", "IP"),
         ("ping ", "8.8.4.4", "", "IP"),
         ("サーバーは", "1.2.3.4", "です", "IP"),
+        ("", "8.8.8.8", "", "IP"),
+        ("connected from ", "1.2.3.4", " port 22", "IP"),
+        ("We updated DNS to ", "8.8.8.8", "", "IP"),
+        ("東京から", "9.9.9.9", "に", "IP"),
         ("host ", "2001:db8::ff00:42:8329", ".", "IP"),
         ("host ", "fe80::1", "", "IP"),
         ("接続元は", "１９８．５１．１００．７", "です", "IP"),
@@ -111,7 +115,8 @@ def test_found_alone(before: str, value: str, after: str, label: str) -> None:
         "バージョン 1.2.3.4",
         "version number 10.0.19.41, バージョン番号10.0.19.41, バージョンは10.0.19.41です",
         "built with 4.2.0.1, from 4.2.0.1 to 4.2.0.2",
-        "OID 1.3.6.1.4.1.311",
+        "updated from 4.2.0.1, the release is 4.2.0.2",
+        "OID 1.3.6.1.4.1.311 and OID 1.3.6.1",
         "localhost 127.0.0.1, mask 255.255.255.0",
         "std::vector a::b, 12:30:45, 00:1A:2B:3C:4D:5E",
         "ISBN 978-4-06-519981-7, ISBN 0-306-40615-2",
@@ -160,9 +165,9 @@ def test_a_shape_only_completes_what_the_probe_touched() -> None:
 
 
 def test_an_address_of_single_digits_is_found_where_the_probe_sees_one() -> None:
-    text = "connected from 1.2.3.4 port 22"
+    text = "released: see 1.2.3.4 there"
     assert found(text) == []
-    assert found(text, Span(17, 18, "IP", 0.9)) == [("1.2.3.4", "IP")]
+    assert found(text, Span(16, 17, "IP", 0.9)) == [("1.2.3.4", "IP")]
 
 
 def test_only_the_labels_that_are_wanted() -> None:

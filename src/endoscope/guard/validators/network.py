@@ -34,11 +34,16 @@ _VERSION = regex.compile(
     r"\s?(?:[.:：=]|\bis\b|は|が)?\s*$",
     regex.IGNORECASE,
 )
-_MACHINE = regex.compile(
-    r"\bIPv?4?\b|\baddress|\bhosts?\b|\bserver|\bclient|\bDNS\b|\bping\b|\bssh\b|://"
-    r"|アドレス|ホスト|サーバ|接続",
-    regex.IGNORECASE,
+_RELEASE = (
+    r"\b(?:v|ver|versions?|released?|builds?|built|upgraded?|updated?|firmware|OID)\b"
+    r"|バージョン|ファームウェア|リリース|ビルド|アップデート"
 )
+_MACHINE = (
+    r"\bIPv?4?\b|\baddress|\bhosts?\b|\bserver|\bclient|\bDNS\b|\bping\b|\bssh\b|://"
+    r"|アドレス|ホスト|サーバ|接続"
+)
+# Sure if no word of releases is near, or one of machines is.
+_NO_RELEASE = regex.compile(rf"\A(?!(?s:.*)(?:{_RELEASE}))|{_MACHINE}", regex.IGNORECASE)
 _BEFORE, _AFTER = r"(?<![A-Za-z0-9_.\-])", r"(?![A-Za-z0-9_])(?!\.\d|-\d)"
 _SMALL = r"\d(?:\.\d){3}"
 NETWORK: tuple[Validator, ...] = (
@@ -49,13 +54,13 @@ NETWORK: tuple[Validator, ...] = (
         is_address_v4,
         unless=_VERSION,
     ),
-    # One address in a million has four single digits; of version numbers most have.
+    # Few addresses have four single digits, and most version numbers do: a word may be further off.
     Pattern(
         "IPv4 address of single digits",
         "IP",
         regex.compile(rf"{_BEFORE}{_SMALL}{_AFTER}"),
         is_address_v4,
-        near=_MACHINE,
+        near=_NO_RELEASE,
         unless=_VERSION,
     ),
     Pattern(
