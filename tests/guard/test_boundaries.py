@@ -67,9 +67,6 @@ def refined(tokens: str, label: str = "NAME") -> str:
         ("|鈴木副社長は|", "鈴木"),
         ("|岸田|首相|が", "岸田"),
         ("|森部|長人|は", "森部長人"),
-        # a title, or the end of one, is no name
-        ("佐藤係|長|が", ""),
-        ("|部長|が", ""),
         ("福岡市長|谷川|さん", "谷川"),
         # a particle before, in the first token
         ("彼|と田中|が", "田中"),

@@ -42,6 +42,13 @@ def test_neighbours_are_one_span_with_the_mean_of_their_probabilities() -> None:
     assert span.score == pytest.approx(0.75)
 
 
+def test_a_title_is_no_name_unless_the_probe_is_sure() -> None:
+    """The end of one too: 佐藤係|長."""
+    for before, title in ("佐藤係", "長"), ("", "部長"), ("", "監督"):
+        assert found((before, "O", 1), (title, "NAME", 0.8), ("が", "O", 1)) == []
+        assert found((before, "O", 1), (title, "NAME", 0.95), ("が", "O", 1)) == [(title, "NAME")]
+
+
 def test_threshold_is_reached_inclusively_and_per_label() -> None:
     text, given_scores = scores([("Mary", "NAME", 0.5), (" 12", "PHONE", 0.5)])
     assert [s.label for s in from_scores(text, given_scores, {"NAME": 0.5, "PHONE": 0.6})] == [

@@ -7,7 +7,7 @@ each be one token. The rules here work on characters, after the probe:
   so that half a word is never left behind;
 * white space and punctuation at its ends do not belong to it, unless the type of value says so
   (`(03) 1234-5678`, `Sammy Davis Jr.`);
-* a name loses an English possessive and a Japanese honorific or title, and a title alone is none;
+* a name loses an English possessive and a Japanese honorific or title;
 * the number of a monarch belongs to the name (`ルイ|14世`);
 * a Japanese particle is taken off a name where the script changes (`田中|は`, `ジョン|が`) and the
   change lies *inside* the last token. Where the particle is a token of its own the probe has
@@ -81,8 +81,6 @@ def refine(
         return start, end
     start, end = trim(text, *_complete(text, start, end, label), label)
     if label == "NAME":
-        if _within_title(text, start, end):
-            return start, start
         if first_token_end > start + 1 and _LEADING_PARTICLE.match(text, start, end):
             start += 1
         end = _name_end(text, start, end, last_token_start)
@@ -144,8 +142,8 @@ def _complete(text: str, start: int, end: int, label: str) -> tuple[int, int]:
     return start, end
 
 
-def _within_title(text: str, start: int, end: int) -> bool:
-    """Whether what the probe takes for a name is a title, or a part of one (佐藤係|長)."""
+def within_title(text: str, start: int, end: int) -> bool:
+    """Whether what a probe takes for a name is a Japanese title, or a part of one (佐藤係|長)."""
     around = max(0, start - _LONGEST_TITLE), end + _LONGEST_TITLE
     titles = _TITLE.finditer(text, *around) if end - start <= _LONGEST_TITLE else ()
     return any(title.start() <= start and end <= title.end() for title in titles)

@@ -48,6 +48,9 @@ _LONGEST_GAP = 3
 # Between two names (田中商店|の|林) rather than in one (木の実): only if that is likelier than not.
 _PARTICLE, _LIKELY = regex.compile(r"(?<=[\p{Han}\p{Katakana}ー])[のとはがをにもへで]"), 0.5
 
+# A title that the probe is as sure of as of this is a name after all.
+_SURE = 0.9
+
 # What ends a value even where the probe flags it. A middle dot joins the parts of a foreign name
 # (katakana or Latin on one side: ジョン・スミス, 藤子・F・不二雄) and separates Japanese ones.
 _SPLIT = regex.compile(r"[\r\n]+")
@@ -150,16 +153,19 @@ def _spans(text: str, run: _Run) -> Iterator[Span]:
             continue
         first_end, last_start = min(tokens[0][1], high), max(tokens[-1][0], low)
         left, right = boundaries.refine(text, low, high, run.label, first_end, last_start)
-        if left < right and _possible(text, left, right, run.label):
-            score = sum(token[2] for token in tokens) / len(tokens)
+        score = sum(token[2] for token in tokens) / len(tokens)
+        if left < right and _possible(text, left, right, run.label, score):
             yield Span(left, right, run.label, score)
 
 
-def _possible(text: str, start: int, end: int, label: str) -> bool:
+def _possible(text: str, start: int, end: int, label: str, score: float) -> bool:
     """Whether a value has what every value of its label has: a number a digit, say."""
     mark = _MARK.get(label)
-    marked = mark is None or mark.search(text, start, end) is not None
-    return marked and not named_otherwise(text, start, label)
+    if mark is not None and mark.search(text, start, end) is None:
+        return False
+    if label == "NAME" and score < _SURE and boundaries.within_title(text, start, end):
+        return False
+    return not named_otherwise(text, start, label)
 
 
 def _pieces(text: str, start: int, end: int, label: str) -> Iterator[tuple[int, int]]:
