@@ -1,5 +1,7 @@
 """Plain text, cut into pieces as it comes, so that nothing has to be read to its end first."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from math import inf
 from time import monotonic
 from typing import NamedTuple
@@ -13,7 +15,8 @@ _PIECE = 1 << 13  # bytes: what is worked on at once
 _MOST = 1 << 16  # bytes after which a line is cut before its end
 _SILENCE, _PATIENCE = 0.1, 1.0  # seconds
 _LINE, _BLANK_LINE = regex.compile(rb"(?r)\n"), regex.compile(rb"(?r)\n\r?\n")
-_OPEN_KEY = regex.compile(rf"{KEY_BEGIN}{KEY_BODY}\s*+\Z".encode())
+_KEY = regex.compile(rf"{KEY_BEGIN}{KEY_BODY}\s*+".encode())
+ESCAPED = regex.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as `surrogateescape` reads
 
 
 class Piece(NamedTuple):
@@ -51,6 +54,8 @@ class Pieces:
         last = not self._more and len(self._held) < _PIECE
         end = 0 if last else _end(self._held)
         cut = end or len(self._held)
+        if not end and self._more and self._held.endswith(b"\r"):
+            cut -= 1  # its line feed may follow
         raw, self._held = self._held[:cut], self._held[cut:]
         return Piece(raw, end > 0 or not self._more)
 
@@ -76,15 +81,31 @@ class Pieces:
 def _end(held: bytes) -> int:
     """Where a piece can end without what follows; 0: nowhere yet."""
     wanted = (_BLANK_LINE, _LINE) if len(held) >= _PIECE else (_LINE,)
-    places = (_last(end, held, limit) for limit in (_PIECE, len(held)) for end in wanted)
-    return next((place for place in places if place), 0)
+    for limit in (_PIECE, len(held)):
+        keys = _keys(held[:limit])
+        for ends in wanted:
+            if place := _last(ends, held, limit, keys):
+                return place
+    return 0
 
 
-def _last(ends: "regex.Pattern[bytes]", held: bytes, limit: int) -> int:
+def _keys(held: bytes) -> list[tuple[int, int]]:
+    """Where private keys are, in order: from the header to what cannot be of them."""
+    if not held.isascii():
+        text = held.decode("utf-8", "surrogateescape")
+        held = ESCAPED.sub("=", text).encode()  # a bad byte does not end a key
+    return [key.span() for key in _KEY.finditer(held)]
+
+
+def _last(
+    ends: "regex.Pattern[bytes]", held: bytes, limit: int, keys: Sequence[tuple[int, int]]
+) -> int:
     """End of the last match before a limit that is not inside a key; 0: there is none."""
     while found := ends.search(held, 0, limit):
-        key = _OPEN_KEY.search(held, 0, found.end())
-        if not key:
-            return int(found.end())
-        limit = key.start()
+        place = int(found.end())
+        # The last key that begins before this place; the end of its header or body is inside it.
+        index = bisect_left(keys, (place, 0)) - 1
+        if index < 0 or keys[index][1] < place:
+            return place
+        limit = keys[index][0]
     return 0

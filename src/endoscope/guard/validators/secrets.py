@@ -26,9 +26,9 @@ _KEYS = (
 
 
 # Up to the end of its Base64 if the END line is missing; five hyphens end a body, so that work on
-# many keys in one line stays linear.
+# many keys in one line stays linear. U+FFFD stands for a byte that could not be read.
 KEY_BEGIN = r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-KEY_BODY = r"(?:\s*+(?:[A-Za-z0-9+/=:,]|-(?!----)|\\n|\\r))*+"
+KEY_BODY = r"(?:\s*+(?:[A-Za-z0-9+/=:,]|" + "\ufffd" + r"|-(?!----)|\\n|\\r))*+"
 _KEY_END = r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
 _PEM = rf"{KEY_BEGIN}{KEY_BODY}(?:\s*+{_KEY_END})?"
 
