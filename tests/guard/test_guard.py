@@ -1,5 +1,8 @@
 """The guard: probe, validators and policy together; and what it does when it cannot know."""
 
+import io
+import json
+import traceback
 from collections.abc import Sequence
 
 import pytest
@@ -141,6 +144,36 @@ def test_what_could_not_be_scored_is_never_clean(kind: str) -> None:
             act([secret, "x"])
 
 
+@pytest.mark.parametrize("part", ["a rule", "the probe", "the engine"])
+def test_a_traceback_does_not_show_the_text(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "quiet Zeb" + "ra"  # so that no line of code has it
+
+    def fails(text: str, *rest: object) -> None:
+        raise ValueError(f"cannot read {text}")
+
+    class Engine(PatternScorer):
+        def score(self, texts: Sequence[str]) -> list[TokenScores]:
+            try:
+                fails(texts[0])
+            except ValueError as error:
+                raise InputError("The engine failed.") from error
+            return []
+
+    if part == "a rule":
+        monkeypatch.setattr("endoscope.guard.guard.validated", fails)
+    scorer = {"the probe": broken("raises"), "the engine": Engine(NAMES)}.get(part)
+    ready = guard(scorer)
+    for act in ready.scan, ready.redact, lambda text: next(ready.redact_each([text])):
+        try:
+            error = act(secret)
+        except UnscoredError as raised:
+            error = raised
+        assert isinstance(error, UnscoredError)
+        shown = "".join(traceback.format_exception(error))
+        assert "UnscoredError" in shown
+        assert secret[-5:] not in shown
+
+
 def test_of_several_texts_only_the_one_that_cannot_be_scored_fails() -> None:
     class Picky(PatternScorer):
         def score(self, texts: Sequence[str]) -> list[TokenScores]:
@@ -175,6 +208,22 @@ def test_values_are_found_whatever_stands_around_them(pieces: list[str]) -> None
     redaction = guard().redact("\n".join(pieces))
     assert "Mary" not in redaction.redacted
     assert "田中" not in redaction.redacted
+
+
+def test_files_and_streams_of_text() -> None:
+    out, problems = io.BytesIO(), list[str]()
+    summary = guard().text(io.BytesIO(b"Mary Jones\n\xe9\n"), out, warn=problems.append)
+    assert out.getvalue() == b"[NAME]\n[UNREADABLE: not valid UTF-8]\n"
+    assert problems == ["line 2: not valid UTF-8"]
+    assert (summary.lines, summary.failed, summary.spans) == (2, 1, {"NAME": 1})
+
+
+def test_a_record_is_what_json_has() -> None:
+    redaction = Redaction("[NAME]", [Span(0, 10, "NAME", 0.123456)])
+    assert json.loads(json.dumps(redaction.record())) == {
+        "redacted": "[NAME]",
+        "spans": [{"start": 0, "end": 10, "label": "NAME", "score": 0.1235}],
+    }
 
 
 def test_a_guard_says_what_it_looks_for() -> None:

@@ -10,7 +10,13 @@ from tests.tiny import save_tiny
 import endoscope
 from endoscope.errors import InputError
 from endoscope.guard import Guard, UnscoredError
-from endoscope.guard.loading import ProbeScorer, load_scorers, shipped_probe
+from endoscope.guard.loading import (
+    ProbeScorer,
+    load_scorers,
+    probe_folder,
+    shipped_probe,
+    shipped_probes,
+)
 from endoscope.guard.policy import Policy
 from endoscope.probes import Probe, ProbeData
 
@@ -76,6 +82,33 @@ def test_a_language_that_the_probe_cannot_read_is_never_clean(folder: Path, tmp_
         guard.redact("田中は")
 
 
+def test_probes_by_name_and_by_folder(folder: Path, tmp_path: Path) -> None:
+    stream = "pii-gemma-3-270m-stream"
+    assert probe_folder("auto", tmp_path) == shipped_probe("pii", "gemma-3-270m")
+    assert probe_folder(stream, tmp_path) == shipped_probes()[stream]
+    assert Probe.load(probe_folder(stream, tmp_path)).card.model_name == "gemma-3-270m"
+    assert probe_folder("probe", folder) == folder / "probe"
+    # What is asked for goes before what the policy says.
+    (tmp_path / "policy.yaml").write_text("probe: nowhere\nlabels: {CODE: {}}\n")
+    ready = Guard.load(tmp_path / "policy.yaml", probe=folder / "probe")
+    assert ready.redact("room 123456").redacted == "room [CODE]"
+
+
+def test_work_is_gone_on_with_only_on_the_same_model(folder: Path, tmp_path: Path) -> None:
+    probe = Probe.load(folder / "probe")
+    save_tiny(tmp_path / "other", seed=1)
+    models = (
+        endoscope.open(folder / "model", dtype="float32"),
+        endoscope.open(folder / "model", dtype="bfloat16"),
+        endoscope.open(tmp_path / "other", dtype="float32"),
+    )
+    policy = Policy.load(folder / "policy.yaml")
+    identities = [Guard(policy, ProbeScorer(probe, model)).identity for model in models]
+    assert len({json.dumps(identity) for identity in identities}) == 3
+    again = endoscope.open(folder / "model", dtype="float32")
+    assert Guard(policy, ProbeScorer(probe, again)).identity == identities[0]
+
+
 def test_a_probe_of_documents_cannot_guard(folder: Path) -> None:
     rows = [
         {"id": str(n), "text": "ab"[n % 2] * 5 + str(n), "label": "ab"[n % 2]} for n in range(60)
@@ -91,8 +124,10 @@ def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No pii probe for the model gpt-17") as caught:
         shipped_probe("pii", "gpt-17")
     assert "have one: gemma-3-270m, smollm2-135m-instruct. For another, fit" in str(caught.value)
+    with pytest.raises(InputError, match="No pii probe for the model gemma-3-270m-stream"):
+        shipped_probe("pii", "gemma-3-270m-stream")  # a probe has this name, but no model
     (tmp_path / "p.yaml").write_text("probe: nowhere\nlabels: {NAME: {}}\n")
-    with pytest.raises(InputError, match="nowhere"):
+    with pytest.raises(InputError, match=r"no probe nowhere\. .*: pii-gemma-3-270m, pii-gemma"):
         Guard.load(tmp_path / "p.yaml")
     save_tiny(tmp_path / "other", seed=1)
     with pytest.raises(InputError):  # a probe is of no use on a model that it was not made for

@@ -77,7 +77,10 @@ def test_one_label_its_own_way(write) -> None:  # type: ignore[no-untyped-def]
         ("labels: {NAME: {}}\nkey: {envs: A}", r"key.envs is not a key: did you mean env\?"),
         ("labels: {NAME: {}}\nkey: abc", r"key must be a mapping with either env or file"),
         ("labels: {NAME: {}}\nvalidators: 'yes'", r"validators must be true or false"),
-        ("labels: {NAME: {}}\nprobe: {fr: auto}", r"probe must be auto, a folder, or a mapping"),
+        (
+            "labels: {NAME: {}}\nprobe: {fr: auto}",
+            r"probe must be auto, a probe's name or folder, or a",
+        ),
         ("labels: {}", r"labels must be a mapping with one label at least"),
         ("labels: [NAME]", r"labels must be a mapping"),
         ("name: x", r"labels is missing: it must be a mapping"),

@@ -8,7 +8,7 @@ import pytest
 import endoscope
 from endoscope.bench.guard import shipped
 from endoscope.guard import Guard, UnscoredError
-from endoscope.guard.loading import shipped_probe
+from endoscope.guard.loading import shipped_probes
 from endoscope.probes import Probe
 
 pytestmark = pytest.mark.embedded
@@ -87,10 +87,28 @@ def test_a_probe_for_english_does_not_pass_japanese_as_clean() -> None:
         english.redact("西村健太さんに会いました。")
 
 
+def test_a_character_that_the_vocabulary_lacks_hides_nothing() -> None:
+    """SmolLM2 has no token for U+0004, so none of the text's tokens covers it."""
+    english = guard("smollm2-135m-instruct")
+    text = "\x04 I met Margaret\x04 Holloway \x04\x04 in Lyon, Tobias Brandt too.\x04"
+    redacted = english.redact(text).redacted
+    assert not any(name in redacted for name in ("Margaret", "Holloway", "Tobias", "Brandt"))
+    assert redacted.startswith("\x04 I met ")
+    assert redacted.endswith(" too.\x04")
+    assert english.redact("\x04").redacted == "\x04"
+
+
+def test_the_stream_probe_guards_too() -> None:
+    ready = Guard.load("pii", probe="pii-gemma-3-270m-stream")
+    text = "Dear Margaret Holloway, 昨日、西村健太さんが田中様に電話しました。"
+    redacted = ready.redact(text).redacted
+    assert not any(name in redacted for name in ("Margaret", "Holloway", "西村", "健太"))
+
+
 def test_the_stream_probe_gives_the_same_scores_token_by_token() -> None:
     import torch
 
-    probe = Probe.load(shipped_probe("pii", "gemma-3-270m-stream"))
+    probe = Probe.load(shipped_probes()["pii-gemma-3-270m-stream"])
     model = endoscope.open("gemma-3-270m")
     text = "Yesterday Margaret Holloway met 西村健太 in Lyon."
     acts = model.capture([text], probe.spec.sites)

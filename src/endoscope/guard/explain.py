@@ -8,7 +8,7 @@ from pydantic import ValidationError
 _MUST_BE = {
     "name": "text",
     "labels": "a mapping with one label at least, such as {NAME: {action: redact}}",
-    "probe": "auto, a folder, or a mapping with one of these for en, ja or both",
+    "probe": "auto, a probe's name or folder, or a mapping with one of these for en, ja or both",
     "validators": "true or false",
     "replacement": "tag, pseudonym or hash",
     "key": "a mapping with either env or file",

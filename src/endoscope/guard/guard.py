@@ -1,6 +1,6 @@
 """The guard: a policy over the scores of a probe."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self, overload
@@ -8,13 +8,15 @@ from typing import Self, overload
 from pydantic import JsonValue
 
 from endoscope.errors import InputError
-from endoscope.guard import boundaries, lines
+from endoscope.guard import boundaries
 from endoscope.guard.files import Source, Target
 from endoscope.guard.graphemes import Graphemes
+from endoscope.guard.lines import Summary, redact_lines
 from endoscope.guard.policy import Language, Policy
 from endoscope.guard.redact import Redaction, Replacer, redact
 from endoscope.guard.scoring import Scorer, UnscoredError, language, score
 from endoscope.guard.spans import Span, from_scores, resolve
+from endoscope.guard.text import redact_text
 from endoscope.guard.validators import VALIDATORS, validated
 from endoscope.guard.words import share_words
 from endoscope.readouts import TokenScores
@@ -54,13 +56,20 @@ class Guard:
 
     @classmethod
     def load(
-        cls, policy: str | Path | Policy = "pii", *, model: str | None = None, device: str = "auto"
+        cls,
+        policy: str | Path | Policy = "pii",
+        *,
+        model: str | None = None,
+        probe: str | Path | None = None,
+        device: str = "auto",
     ) -> Self:
         """Open a policy, the probes it names and the models they read.
 
         Args:
             policy: one that comes with Endoscope, a YAML file, or a `Policy`.
             model: the model whose probe `auto` means; the default reads English and Japanese.
+            probe: a probe to read with instead of the policy's: the name of one that comes with
+                Endoscope, such as `"pii-gemma-3-270m-stream"`, or a folder.
             device: where it runs; `auto` takes an accelerator where there is one.
 
         Raises:
@@ -69,7 +78,7 @@ class Guard:
         from endoscope.guard.loading import load_scorers
 
         opened = policy if isinstance(policy, Policy) else Policy.load(policy)
-        return cls(opened, load_scorers(opened, model, device))
+        return cls(opened, load_scorers(opened, model, device, probe))
 
     @overload
     def scan(self, texts: str) -> list[Span]: ...
@@ -137,12 +146,27 @@ class Guard:
         target: Target,
         *,
         keep_text: bool = False,
-    ) -> lines.Summary:
+        advance: Callable[[int], None] = lambda amount: None,
+    ) -> Summary:
         """Redact JSONL: `{"id", "text"}` in, `{"id", "redacted", "spans"}` out.
 
         See `endoscope.guard.lines.redact_lines`.
         """
-        return lines.redact_lines(self, source, target, keep_text=keep_text)
+        return redact_lines(self, source, target, keep_text=keep_text, advance=advance)
+
+    def text(
+        self,
+        source: Source,
+        target: Target,
+        *,
+        warn: Callable[[str], None] = lambda problem: None,
+        advance: Callable[[int], None] = lambda amount: None,
+    ) -> Summary:
+        """Redact plain text of any length, in pieces as it comes.
+
+        See `endoscope.guard.text.redact_text`.
+        """
+        return redact_text(self, source, target, warn=warn, advance=advance)
 
     @property
     def identity(self) -> dict[str, JsonValue]:
@@ -170,7 +194,8 @@ class Guard:
                     found[index] = self._spans(texts[index], scores, self._thresholds[name])
                 except Exception as error:
                     # One text that no rule foresaw must not end the work on all others.
-                    raise UnscoredError(f"the rules failed ({type(error).__name__})") from error
+                    # Its message may quote the text, and a traceback would show it.
+                    raise UnscoredError(f"the rules failed ({type(error).__name__})") from None
         return found
 
     def _scorer(self, name: Language) -> Scorer:

@@ -1,6 +1,7 @@
 """The guard over JSON lines: one line out for each line in, in order, whatever is in it."""
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from endoscope.guard.spans import Span
 if TYPE_CHECKING:
     from endoscope.guard.guard import Guard
 
-_BOM = b"\xef\xbb\xbf"
 Id = str | int | None
 
 
@@ -101,10 +101,10 @@ def _batches(stream: Ahead) -> Iterator[list[bytes]]:
             continue
         *lines, last = (b"".join(rest) + chunk).split(b"\n")
         rest = [last]
-        yield [lines[0].removeprefix(_BOM), *lines[1:]] if first else lines
+        yield [lines[0].removeprefix(BOM_UTF8), *lines[1:]] if first else lines
         first = False
     if last := b"".join(rest):
-        yield [last.removeprefix(_BOM) if first else last]
+        yield [last.removeprefix(BOM_UTF8) if first else last]
 
 
 def parse(raw: bytes) -> Line | Problem:
@@ -146,7 +146,7 @@ class _Job:
         for line in parsed:
             self.summary.lines += 1
             result = next(redactions) if isinstance(line, Line) else line
-            out.append(_encode(self._record(line, result)))
+            out.append(encode(self._record(line, result)))
         self._advance(sum(len(raw) + 1 for raw in batch))
         return b"".join(out)
 
@@ -155,9 +155,8 @@ class _Job:
     ) -> dict[str, Any]:
         if isinstance(line, Line) and isinstance(result, Redaction):
             self.summary.spans.update(span.label for span in result.spans)
-            spans = [s._replace(score=round(s.score, 4))._asdict() for s in result.spans]
             text = {"text": line.text} if self._keep_text else {}
-            return {"id": line.id, "redacted": result.redacted, "spans": spans, **text}
+            return {"id": line.id, **result.record(), **text}
         self.summary.failed += 1
         error = result.error if isinstance(result, Problem) else str(result)
         return {"id": line.id, "line": self.summary.lines, "error": error}
@@ -188,7 +187,8 @@ class _Job:
         self._guard.replace(line.text, spans)
 
 
-def _encode(record: Mapping[str, Any]) -> bytes:
+def encode(record: Mapping[str, Any]) -> bytes:
+    """Return a line of JSON."""
     try:
         return json.dumps(record, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # lone surrogates exist in JSON only as escapes

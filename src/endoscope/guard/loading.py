@@ -41,7 +41,9 @@ class ProbeScorer:
             )
         self.probe = probe
         self.model = model
-        self.name = f"{probe.name} {hash_bytes(probe.card.model_dump_json().encode())}"
+        card = hash_bytes(probe.card.model_dump_json().encode())
+        read = model.fingerprint
+        self.name = f"{probe.name} {card} on {read.digest} in {read.dtype}"
         self.labels = probe.labels
         self.thresholds: Mapping[str, float] = probe.thresholds
 
@@ -64,25 +66,58 @@ class ProbeScorer:
         return f"ProbeScorer({self.probe!r} on {self.model!r})"
 
 
+def shipped_probes() -> dict[str, Path]:
+    """Return the probes that come with Endoscope: name to folder."""
+    folders = Path(str(_SHIPPED)).iterdir()
+    return {folder.name: folder for folder in sorted(folders) if folder.is_dir()}
+
+
 def shipped_probe(policy: str, model: str) -> Path:
     """Return the folder of the probe that comes with Endoscope for a policy and a model.
 
     Raises:
         InputError: there is none.
     """
-    folder = Path(str(_SHIPPED)) / f"{policy}-{model}"
-    if not folder.is_dir():
-        cards = (read_card(path) for path in Path(str(_SHIPPED)).glob(f"{policy}-*"))
+    probes = shipped_probes()
+    folder = probes.get(f"{policy}-{model}")
+    if folder is None or read_card(folder).model_name != model:
+        cards = (read_card(path) for path in probes.values())
         raise InputError(
             f"No {policy} probe for the model {model} comes with Endoscope.",
             f"Models that have one: {', '.join(sorted({card.model_name for card in cards}))}. For "
-            "another, fit a probe with `endoscope probe fit` and name its folder in a policy.",
+            "another, fit a probe with `endoscope probe fit` and give its folder.",
+        )
+    return folder
+
+
+def probe_folder(name: str, base: Path, model: str | None = None) -> Path:
+    """Return where a probe is.
+
+    Args:
+        name: `auto`, the name of one that comes with Endoscope, or a folder.
+        base: what a relative folder starts from.
+        model: the model that `auto` is about.
+
+    Raises:
+        InputError: there is no such probe.
+    """
+    if name == "auto":
+        return shipped_probe("pii", model or DEFAULT_MODEL)
+    probes = shipped_probes()
+    folder = probes.get(name, base / name)
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no probe {name}.",
+            f"Give the folder of one, or one that comes with Endoscope: {', '.join(probes)}.",
         )
     return folder
 
 
 def load_scorers(
-    policy: Policy, model: str | None = None, device: str = "auto"
+    policy: Policy,
+    model: str | None = None,
+    device: str = "auto",
+    probe: str | Path | None = None,
 ) -> dict[Language, Scorer]:
     """Open the probes that a policy names, each model once.
 
@@ -92,6 +127,7 @@ def load_scorers(
         policy: the policy.
         model: the model that `auto` is about, and that other probes read instead of their own.
         device: where models run.
+        probe: which probe to take instead of the policy's; a folder starts from the current one.
 
     Raises:
         InputError: a probe or its model does not exist or does not fit.
@@ -100,20 +136,15 @@ def load_scorers(
     models: dict[tuple[str, str | None], Model] = {}
     found: dict[Language, Scorer] = {}
     for language in ("en", "ja"):
-        wanted = policy.probe_for(language)
+        wanted = str(probe) if probe else policy.probe_for(language)
         if wanted is None:
             continue
         if wanted not in scorers:
-            folder = (
-                shipped_probe("pii", model or DEFAULT_MODEL)
-                if wanted == "auto"
-                else policy.folder / wanted
-            )
-            probe = Probe.load(folder)
-            name = (model, None) if model else (probe.card.model_name, probe.card.adapter)
+            opened = Probe.load(probe_folder(wanted, Path() if probe else policy.folder, model))
+            name = (model, None) if model else (opened.card.model_name, opened.card.adapter)
             if name not in models:
                 models[name] = open_model(name[0], adapter=name[1], device=device, dtype="fast")
-            scorers[wanted] = ProbeScorer(probe, models[name])
+            scorers[wanted] = ProbeScorer(opened, models[name])
         scorer = scorers[wanted]
         # Without an entry the language has no scorer, and its texts are errors: a probe that cannot
         # read a language would pass all of it as clean.

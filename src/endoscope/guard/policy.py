@@ -84,7 +84,8 @@ class Policy(_Strict):
     Args:
         name: for people.
         labels: a rule for each label; others are left alone.
-        probe: which probe reads: `"auto"`, a folder, or one of these for each language.
+        probe: which probe reads: `"auto"`, the name of one that comes with Endoscope, a folder, or
+            one of these for each language.
         validators: whether rules find and complete what can be checked by form.
         replacement: what stands in place of a redacted value, where a label says nothing else.
         key: where the key for `hash` is.

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from endoscope.guard.policy import Policy
@@ -23,6 +23,11 @@ class Redaction(NamedTuple):
 
     redacted: str
     spans: list[Span]
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON has it, scores with four digits."""
+        spans = [span._replace(score=round(span.score, 4))._asdict() for span in self.spans]
+        return {"redacted": self.redacted, "spans": spans}
 
     def __repr__(self) -> str:
         counts = Counter(span.label for span in self.spans)

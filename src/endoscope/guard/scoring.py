@@ -78,7 +78,7 @@ def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
     try:
         scores = scorer.score(parts) if parts else []
     except InputError as error:
-        raise UnscoredError(f"the probe failed: {error}") from error
+        raise UnscoredError(f"the probe failed: {error}") from None
     except Exception as error:
         # Whatever went wrong, its message may quote the text: only its kind is passed on.
         raise UnscoredError(f"the probe failed ({type(error).__name__})") from None

@@ -1,10 +1,10 @@
 """Telling JSON lines from plain text, in a stream that can be read only once."""
 
+from codecs import BOM_UTF8
 from io import UnsupportedOperation
 from select import select
 from typing import BinaryIO
 
-_BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 16  # bytes read at a time
 _FAR = _CHUNK  # blank bytes after which it is plain text, whatever follows
 
@@ -22,7 +22,7 @@ class Ahead:
 
     def is_lines(self) -> bool:
         """Whether the first character that is not blank begins a JSON object."""
-        while not (start := self._seen.removeprefix(_BOM).lstrip()) and len(self._seen) < _FAR:
+        while not (start := self._seen.removeprefix(BOM_UTF8).lstrip()) and len(self._seen) < _FAR:
             more = self._some()
             if not more:
                 break
