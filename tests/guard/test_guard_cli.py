@@ -90,9 +90,11 @@ def test_a_text_file(tmp_path: Path) -> None:
 def test_options_reach_the_guard(patterns: dict[str, object], tmp_path: Path) -> None:
     policy = tmp_path / "mine.yaml"
     policy.write_text("name: mine\nreplacement: pseudonym\nlabels: {NAME: {}}\n")
-    result = run("--policy", policy, "--model", "m", "--device", "cpu", stdin=b"Mary Jones x@y.zz")
+    result = run("--policy", policy, "--model", "m", "--probe", "p", stdin=b"Mary Jones x@y.zz")
     assert result.stdout == "[NAME_1] x@y.zz"
-    assert patterns == {"policy": "mine", "model": "m", "device": "cpu"}
+    assert patterns == {"policy": "mine", "model": "m", "probe": "p", "device": "auto"}
+    run("--device", "cpu", stdin=b"")
+    assert patterns == {"policy": "pii", "model": None, "probe": None, "device": "cpu"}
 
 
 def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
@@ -162,6 +164,7 @@ def test_lines_of_a_text_that_cannot_be_read(tmp_path: Path) -> None:
     result = run(path)
     assert result.stdout == "[UNREADABLE: not valid UTF-8]\n" * 5000
     assert len(result.stderr.splitlines()) < 20
+    assert "line 10: not valid UTF-8\nendoscope: and 4,990 more\n" in result.stderr
     assert "failed: 5,000;" in result.stderr
 
 
