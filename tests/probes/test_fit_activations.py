@@ -1,6 +1,7 @@
 """Fitting from activations with a planted signal."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from endoscope.artifacts import Fingerprint
 from endoscope.errors import InputError
 from endoscope.models import Site
 from endoscope.probes import FitOptions, Fitted, fit_activations
+from endoscope.probes.training import Batch, train_through_pooling
 from endoscope.readouts import FeatureSpec, Pooling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -179,3 +181,36 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_tokens(SPEC, FitOptions(head="attention"))
     with pytest.raises(InputError, match="No head is called 'mlp'"):
         FitOptions(head="mlp")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_training_takes_one_thread_and_gives_the_others_back(fails: bool) -> None:
+    """Many small tensors: more threads only wait for each other."""
+    seen: list[int] = []
+
+    def forward(parameters: list[Tensor], batch: Batch) -> Tensor:
+        seen.append(torch.get_num_threads())
+        if fails:
+            raise InputError("no more")
+        return batch.features @ parameters[0].T
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(InputError) if fails else nullcontext():
+            train_through_pooling(
+                [torch.zeros(2, 1)],
+                forward,
+                Pooling.parse("mean"),
+                lambda chosen: Batch(torch.ones(len(chosen), 1), torch.tensor(chosen)),
+                torch.tensor([0, 1]),
+                torch.ones(2),
+                [0, 1],
+                [0, 1],
+                penalty=0.0,
+                seed=0,
+            )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}

@@ -1,6 +1,7 @@
 """Training a head through the pooling that it is used with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -23,12 +24,28 @@ Forward = Callable[[list[Tensor], Batch], Tensor]
 """From parameters and a batch to logits `[tokens, labels]`."""
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch work with one thread meanwhile.
+
+    Training makes thousands of small tensors. More threads gain nothing on them, and where other
+    work keeps the cores busy, each waits for the last of them, time and again.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def pool_batch(logits: Tensor, documents: Tensor, pooling: Pooling) -> Tensor:
     """Return the log-odds `[documents, labels]` of the documents in a batch, in order."""
     _, counts = torch.unique_consecutive(documents, return_counts=True)
     return torch.stack([pooling(part) for part in torch.split(logits, counts.tolist())])
 
 
+@one_thread()
 def train_through_pooling(
     parameters: list[Tensor],
     forward: Forward,
