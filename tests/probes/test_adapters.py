@@ -49,7 +49,7 @@ def test_the_card_opens_the_adapted_model(folder: Path, tmp_path: Path, beside: 
     again = endoscope.open(card.model_name, adapter=card.adapter, device="cpu")
     assert again.fingerprint.digest == card.model.digest
 
-    (tmp_path / "policy.yaml").write_text("probe: p\nlabels: {NAME: {}}\n")
+    (tmp_path / "policy.yaml").write_text("name: mine\nprobe: p\nlabels: {NAME: {}}\n")
     with warnings.catch_warnings():
         warnings.simplefilter("error", TransferWarning)
         run("eval", tmp_path / "p", folder / "data.jsonl")
