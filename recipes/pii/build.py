@@ -4,9 +4,8 @@
 
 Everything is learned from synthetic text. `--dev` names a folder with real text (see
 `development.py`): its odd rows give the figures on the card, those of the baselines beside them.
-Without it new figures are on synthetic text only, and those on real text are kept if the probe came
-out the same. With `--choose` the even rows choose its thresholds, which are printed, for
-`settings.py`.
+Figures on real text that a run does not measure stay on the card if the probe came out the same.
+With `--choose` the even rows choose its thresholds, which are printed, for `settings.py`.
 
 Activations are kept under `runs/`, so a run that was cut off goes on where it was.
 """
@@ -46,8 +45,7 @@ def main() -> None:
         if not args.names or shipped.name in args.names:
             probe = build(shipped, args.dev, args.most, choose=args.choose, lora=args.lora)
             print(probe.thresholds)
-            if args.dev is None:
-                probe = with_kept_figures(probe, PACKAGE / shipped.name)
+            probe = with_kept_figures(probe, PACKAGE / shipped.name)
             card = probe.save(PACKAGE / shipped.name)
             print(card.to_markdown(), flush=True)
 
@@ -127,7 +125,10 @@ def fit(
 
 
 def with_kept_figures(probe: Probe, folder: Path) -> Probe:
-    """Return the probe with the figures on real text of the one in a folder, if it is the same."""
+    """Return the probe with the figures on real text that only the one in a folder has.
+
+    Nothing is kept if that is another probe.
+    """
     try:
         old = Probe.load(folder)
     except InputError:
@@ -136,8 +137,14 @@ def with_kept_figures(probe: Probe, folder: Path) -> Probe:
     same = old.thresholds == probe.thresholds and ours.keys() == theirs.keys()
     if not (same and all(torch.equal(ours[name], theirs[name]) for name in ours)):
         return probe
-    kept = [figure for figure in old.card.evidence if figure.split == "figures"]
-    return probe.with_evidence([*probe.card.evidence, *kept])
+    new = probe.card.evidence
+    measured = {(figure.data.name, figure.baseline) for figure in new}
+    kept = [
+        figure
+        for figure in old.card.evidence
+        if figure.split == "figures" and (figure.data.name, figure.baseline) not in measured
+    ]
+    return probe.with_evidence([*new, *kept])
 
 
 if __name__ == "__main__":
