@@ -79,11 +79,17 @@ WORDS = [
     "passport number AB1234567",
 ]
 BREAKS = [" ", " ", " ", " ", "\n", "\r\n", "\n\n", "\r\n\r\n", "\n\n\n"]
+PARAGRAPHS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(BREAKS)), max_size=80)
+ONE_LINE = st.lists(  # names that follow each other would be one value, however long
+    st.tuples(st.sampled_from([word for word in WORDS if "\n" not in word]), st.just(" and ")),
+    min_size=30,
+    max_size=80,
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(BREAKS)), max_size=80),
+    PARAGRAPHS | ONE_LINE,
     st.integers(1, 100),
 )
 def test_pieces_give_what_the_whole_gives(
@@ -156,9 +162,8 @@ def test_a_bad_line_does_not_pass_the_rest_of_a_key(small: None, places: int) ->
 def test_a_key_that_is_longer_than_what_is_held(small: None) -> None:
     for size in range(10, 120):
         key = b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n" + b"MIIEpAIBAAKCAQEA75vZ\n" * size
-        out, _, _ = run(
-            b"Mine:\n" + key + b"-----END PGP PRIVATE KEY BLOCK-----\nEnd. Mary Jones\n"
-        )
+        text = b"Mine:\n" + key + b"-----END PGP PRIVATE KEY BLOCK-----\nEnd. Mary Jones\n"
+        out, _, _ = run(text, size=10)
         assert out.endswith(b"]\nEnd. [NAME_1]\n"), size
         assert b"MIIE" not in out, size
         assert b"75vZ" not in out, size

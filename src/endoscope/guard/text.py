@@ -192,8 +192,9 @@ def _needed(text: str, seam: int, spans: Sequence[Span], ended: bool) -> str:
     are and may go on, also its beginning, for a key is known by its header.
     """
     start = max(0, seam - _CONTEXT)
-    if spans and spans[-1].start < start and not text[spans[-1].end :].strip():
-        return text[spans[-1].start :][:_CONTEXT] + text[start:seam]
+    for span in spans:
+        if span.start < start and span.end <= seam and not text[span.end : seam].strip():
+            return text[span.start :][:_CONTEXT] + text[start:seam]
     return "" if ended else text[start:seam]
 
 
