@@ -79,7 +79,7 @@ def test_a_probe_for_each_language() -> None:
     assert (english.calls, japanese.calls) == (1, 0)
     assert [len(s) for s in ready.scan(["田中太郎", "Mary Jones", "カナ"])] == [1, 1, 0]
     assert (english.calls, japanese.calls) == (2, 1)
-    with pytest.raises(UnscoredError, match="no probe for language ja"):
+    with pytest.raises(UnscoredError, match="no probe of this guard reads Japanese"):
         Guard(POLICY, {"en": english}).scan("田中太郎")
 
 

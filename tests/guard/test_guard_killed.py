@@ -64,7 +64,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
         assert run(moment, tmp_path, "out").returncode == -signal.SIGKILL
         assert not (tmp_path / "out").exists()
         done = (tmp_path / "out.partial").read_bytes()
-        assert 100 < done.count(b"\n") < 500
+        assert 10 < done.count(b"\n") < 500
         assert done.endswith(b"\n") is (moment == "scoring")
 
         again = run("never", tmp_path, "out")

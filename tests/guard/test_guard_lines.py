@@ -198,7 +198,7 @@ def test_an_interrupted_run_is_gone_on_with(source: Path, tmp_path: Path) -> Non
     assert not target.exists()
     partial = tmp_path / "out.jsonl.partial"
     done = partial.read_bytes()
-    assert 100 < done.count(b"\n") < 600
+    assert 10 < done.count(b"\n") < 600
     partial.write_bytes(done[:-7])  # as a killed process leaves it: in the middle of a line
 
     advanced: list[int] = []
@@ -272,7 +272,9 @@ def test_a_full_disk_is_one_clear_line(
         pytest.skip("no /dev/full here")
     with pytest.raises(InputError, match=r"disk is full: /dev/full"):
         guard().lines(source, full)
-    with full.open("wb") as stream, pytest.raises(InputError, match="disk is full: The output"):
+    # Without a buffer: what a buffer still holds fails once more when the stream is closed.
+    unbuffered = full.open("wb", buffering=0)
+    with unbuffered as stream, pytest.raises(InputError, match="disk is full: The output"):
         guard().lines(source, stream)
 
 

@@ -78,7 +78,7 @@ def test_a_language_that_the_probe_cannot_read_is_never_clean(folder: Path, tmp_
     (tmp_path / "policy.yaml").write_text("probe: probe\nlabels: {CODE: {}}\n")
     guard = Guard.load(tmp_path / "policy.yaml")
     assert guard.redact("room 123456").redacted == "room [CODE]"
-    with pytest.raises(UnscoredError, match="no probe for language ja"):
+    with pytest.raises(UnscoredError, match="no probe of this guard reads Japanese"):
         guard.redact("田中は")
 
 

@@ -178,4 +178,5 @@ def _report(summary: "Summary", as_json: bool) -> None:
         print(json.dumps({**counts, "spans": spans}))
         return
     found = ", ".join(f"{label} {count:,}" for label, count in spans.items()) or "nothing found"
-    print(f"lines {summary.lines:,}: {found}", file=sys.stderr)
+    earlier = f" ({summary.resumed:,} of them by an earlier run)" if summary.resumed else ""
+    print(f"lines {summary.lines:,}{earlier}: {found}", file=sys.stderr)

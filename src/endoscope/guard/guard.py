@@ -201,7 +201,8 @@ class Guard:
     def _scorer(self, name: Language) -> Scorer:
         scorer = self._scorers.get(name)
         if scorer is None:
-            raise UnscoredError(f"the policy has no probe for language {name}")
+            other = {"en": "other languages than Japanese", "ja": "Japanese"}[name]
+            raise UnscoredError(f"no probe of this guard reads {other}")
         return scorer
 
     def _spans(self, text: str, scores: TokenScores, limits: Mapping[str, float]) -> list[Span]:

@@ -5,8 +5,10 @@ from io import UnsupportedOperation
 from select import select
 from typing import BinaryIO
 
-_CHUNK = 1 << 16  # bytes read at a time
-_FAR = _CHUNK  # blank bytes after which it is plain text, whatever follows
+# Bytes read at a time: so many lines are worked on and written together, and that is what a run
+# that is cut off loses. A model needs no more of them for a full batch.
+_CHUNK = 1 << 13
+_FAR = 1 << 16  # blank bytes after which it is plain text, whatever follows
 
 
 class Ahead:
