@@ -53,8 +53,8 @@ def guard(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Model to read with: `gemma-3-270m` (English, Japanese) or the faster "
-            "`smollm2-135m-instruct` (English).",
+            help="Model to read with: `gemma-3-270m` (English, Japanese) or "
+            "`smollm2-135m-instruct` (English alone, and it misses more names).",
             show_default="gemma-3-270m",
         ),
     ] = None,
