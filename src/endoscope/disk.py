@@ -1,4 +1,4 @@
-"""What a disk says no to: for every room that writes to one."""
+"""What a disk says no to, and files that one process at a time may write."""
 
 import errno
 import re
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from endoscope.errors import InputError
@@ -60,6 +61,21 @@ def room_for(target: Path, size: int | None) -> Iterator[None]:
         if not says_full(error):
             raise
         raise _unwritten(target, size) from error
+
+
+def taken(place: Path, busy: InputError) -> FileLock:
+    """Return a lock file, held; the system takes it back from a process that is killed.
+
+    Args:
+        place: the lock file.
+        busy: what to raise if another holds it.
+    """
+    lock = FileLock(place, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise busy from None
+    return lock
 
 
 def _unwritten(target: Path, size: int | None) -> InputError:

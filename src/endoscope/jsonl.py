@@ -1,6 +1,7 @@
 """Files of lines that users give, JSON or plain, and errors that name the line."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ def read_bytes(path: Path) -> bytes:
 
 def numbered(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not blank, with their numbers from 1."""
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b"\n"), start=1):
         if line.strip():
             yield number, line.removesuffix(b"\r")
 

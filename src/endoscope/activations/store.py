@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor
 
 from endoscope.activations.committed import CommittedActivations
@@ -17,7 +17,7 @@ from endoscope.activations.memory import Activations
 from endoscope.activations.shards import StoredDocument, write_shard
 from endoscope.artifacts import Fingerprint, check_model
 from endoscope.artifacts.atomic import TEMPORARY
-from endoscope.disk import permitted
+from endoscope.disk import permitted, taken
 from endoscope.errors import InputError
 from endoscope.models.sites import Site
 
@@ -270,14 +270,10 @@ def _lock(path: Path) -> FileLock:
             entry.name != _LOCK_FILE and not entry.match(TEMPORARY) for entry in path.iterdir()
         ):
             raise InputError(f"{path} is no activation store.", "Choose a new or empty folder.")
-        lock = FileLock(path / _LOCK_FILE, thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(
-                f"Another process is writing to {path}.", "Wait for it, or choose another folder."
-            ) from error
-    return lock
+        busy = InputError(
+            f"Another process is writing to {path}.", "Wait for it, or choose another folder."
+        )
+        return taken(path / _LOCK_FILE, busy)
 
 
 def _check_settings(path: Path, found: Manifest, wanted: Manifest) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from endoscope.bench.runner import Options, Peer, chosen, job_file, loaded, take
 from endoscope.bench.texts import personal
 from endoscope.bench.worker import Worker, WorkerError
 from endoscope.errors import InputError
+from endoscope.guard.loading import shipped_probes
 from endoscope.guard.scoring import language
 from endoscope.probes import count_characters
 
@@ -64,8 +64,7 @@ def shipped() -> list[Path]:
     Raises:
         InputError: none does.
     """
-    folder = Path(str(files("endoscope.probes"))) / "shipped"
-    found = sorted(folder.glob("pii-*"))
+    found = [folder for name, folder in shipped_probes().items() if name.startswith("pii-")]
     if not found:
         raise InputError("No PII probe comes with this Endoscope.", "Name your own with --probe.")
     return found

@@ -7,9 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
-
-from endoscope.disk import full_disk, says_full
+from endoscope.disk import full_disk, says_full, taken
 from endoscope.errors import InputError
 
 _SUFFIX = ".partial"
@@ -119,17 +117,14 @@ def _resumed(
 
 @contextmanager
 def _alone(path: Path, target: Path) -> Iterator[None]:
-    """Hold the right to write a file. The system takes it back from a process that is killed."""
+    """Hold the right to write a file."""
     place = path.with_name(path.name + ".lock")
-    lock = FileLock(place, thread_local=False)
+    busy = InputError(
+        f"Another process is writing {target}.",
+        "Wait for it, or choose another name for the output.",
+    )
     with permitted(str(path)):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:  # an OSError
-            raise InputError(
-                f"Another process is writing {target}.",
-                "Wait for it, or choose another name for the output.",
-            ) from None
+        lock = taken(place, busy)
     try:
         yield
     finally:

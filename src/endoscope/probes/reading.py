@@ -26,15 +26,9 @@ def read(
 ) -> Iterator[Activations]:
     """Yield the activations of each document, in order; their numbers are ids if none are given."""
     names = [str(number) for number in range(len(contents))] if ids is None else ids
-    with progress_bar("reading", len(contents), show=progress) as advance:
-        for start in range(0, len(contents), DOCUMENTS_AT_ONCE):
-            part = slice(start, start + DOCUMENTS_AT_ONCE)
-            acts = model.capture(
-                contents[part], spec.sites, readings=spec.readings, ids=names[part]
-            )
-            for document in range(len(acts.document_ids)):
-                yield acts.document(document)
-            advance(len(acts.document_ids))
+    for acts in _chunks(model, contents, names, spec, progress):
+        for document in range(len(acts.document_ids)):
+            yield acts.document(document)
 
 
 def read_all(
@@ -64,13 +58,20 @@ def read_all(
         return model.capture_to(
             folder, contents, spec.sites, ids=ids, readings=spec.readings, progress=progress
         ).load()
-    parts = []
-    with progress_bar("reading", len(data), show=progress) as advance:
-        for start in range(0, len(data), DOCUMENTS_AT_ONCE):
-            chunk = slice(start, start + DOCUMENTS_AT_ONCE)
-            acts = model.capture(
-                contents[chunk], spec.sites, readings=spec.readings, ids=ids[chunk]
-            )
-            parts.append(acts.to(torch.bfloat16))
+    chunks = _chunks(model, contents, ids, spec, progress)
+    return Activations.concatenate([acts.to(torch.bfloat16) for acts in chunks])
+
+
+def _chunks(
+    model: Model,
+    contents: Sequence[Content],
+    ids: Sequence[str],
+    spec: FeatureSpec,
+    progress: bool,
+) -> Iterator[Activations]:
+    with progress_bar("reading", len(contents), show=progress) as advance:
+        for start in range(0, len(contents), DOCUMENTS_AT_ONCE):
+            part = slice(start, start + DOCUMENTS_AT_ONCE)
+            acts = model.capture(contents[part], spec.sites, readings=spec.readings, ids=ids[part])
+            yield acts
             advance(len(acts.document_ids))
-    return Activations.concatenate(parts)
