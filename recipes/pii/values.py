@@ -14,6 +14,7 @@ import string
 import unicodedata
 from functools import cache
 from itertools import pairwise
+from uuid import UUID
 
 from faker import Faker
 from stdnum import luhn
@@ -250,6 +251,20 @@ class Values:
             return ".".join(str(rng.randint(1, 254)) for _ in range(4))
         six = ipaddress.IPv6Address(rng.getrandbits(128))
         return str(six) if rng.random() < 0.8 else six.exploded
+
+    # -- numbers of things, which are nobody's
+
+    def hash(self) -> str:
+        """A commit or a checksum, in full or cut short."""
+        length = self.rng.choice((7, 8, 32, 40, 40, 64))
+        return "".join(self.rng.choices("0123456789abcdef", k=length))
+
+    def uuid(self) -> str:
+        return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def tracking(self) -> str:
+        """A number that follows a parcel or an order, as carriers and shops shape it."""
+        return _shape(self.rng, self.rng.choice(LISTS["tracking"]))
 
     # -- dates
 

@@ -186,3 +186,8 @@ def test_every_tiny_model_opens_from_its_folder(tmp_path: Path) -> None:
     for name in CONFIGS:
         opened = endoscope.open(save_tiny(tmp_path / name, name), device="cpu")
         assert len(opened.capture(["abc"], "attn_out.1")) == 4
+
+
+def test_a_text_that_is_none_is_named(model: Model) -> None:
+    with pytest.raises(InputError, match="not int"):
+        model.capture(["fine", 42], "resid_post.0")  # type: ignore[list-item]

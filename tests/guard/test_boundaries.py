@@ -92,6 +92,11 @@ def test_names(tokens: str, name: str) -> None:
         ("生|1990年1|月2日生まれ", "DATE_OF_BIRTH", "1990年1月2日"),
         ("by |_dark|_knight_ !", "USERNAME", "_dark_knight_"),
         ("key |pa$$|w0rd!, ok", "SECRET", "pa$$w0rd!"),
+        ("Cookie: |session=|pa55w0rd;", "SECRET", "pa55w0rd"),
+        ("|DB_PASSWORD='|hunter2|'", "SECRET", "hunter2"),
+        ("set pass|word: |hunter|2=x.", "SECRET", "hunter2=x"),
+        ("|abc=|def1 ", "SECRET", "abc=def1"),
+        ("|token=| ", "SECRET", ""),
         ("at |12 Main| St.|", "ADDRESS", "12 Main St."),
     ],
 )

@@ -15,6 +15,7 @@ from endoscope.readouts import TokenScores
         ("ご注文番号：", True),
         ("伝票番号 ", True),
         ("お問い合わせ番号は ", True),
+        ("【お問い合わせ番号】", True),
         ("Order: ", True),
         ("Order ID ", True),
         ("The part is ", True),

@@ -114,6 +114,11 @@ def test_policies_that_do_not_exist_or_are_not_text(tmp_path: Path) -> None:
         Policy.load(tmp_path / "x.yaml")
 
 
+def test_something_that_is_no_policy() -> None:
+    with pytest.raises(InputError, match="not dict"):
+        Policy.load({})  # type: ignore[arg-type]
+
+
 def test_keys_are_read_from_the_environment_or_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

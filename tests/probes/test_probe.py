@@ -196,6 +196,13 @@ def test_evaluating_again_gives_the_figures_of_the_card(
             assert new.value == pytest.approx(old.value, abs=1e-2)
 
 
+def test_arguments_of_the_wrong_kind_are_named(token_probe: Probe, model: Model) -> None:
+    with pytest.raises(InputError, match="ProbeData"):
+        Probe.fit(model, "data.jsonl", sites="resid_post.1")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="first argument is a model"):
+        token_probe.evaluate("data.jsonl", model)  # type: ignore[arg-type]
+
+
 def test_held_out_data_is_not_fitted_on(model: Model, labelled: ProbeData, folder: Path) -> None:
     half = labelled.take(range(60), "all")
     other = write(

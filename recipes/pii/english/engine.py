@@ -8,7 +8,8 @@ three times as likely). In a line:
 - `{p}`, `{q}`, ... (one letter) are the persons of the document: `{p}` the full name, `{p.last}`,
   `{p.first}`, ... its other forms, all marked NAME; `{p.he}`, `{p.his}` the words for the person.
 - `{someone}` is a person named once; `{someone.last}` takes a form.
-- `<one|other|>` chooses; `\n` breaks the line; `{{` and `}}` are braces, `\<`, `\>`, `\|` signs.
+- `<one|other|>` chooses; `\n` breaks the line, `\t` is a tab; `{{` and `}}` are braces, `\<`, `\>`,
+  `\|` signs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def parse(line: str) -> list[Node]:
         escape, brace, symbol, sign, text = found.groups()
         branch = stack[-1][-1]
         if escape:
-            branch.append("\n" if escape == "n" else escape)
+            branch.append({"n": "\n", "t": "\t"}.get(escape, escape))
         elif brace:
             branch.append(brace[0])
         elif symbol:

@@ -71,6 +71,12 @@ def _code(scope: Scope) -> str:
     )  # fmt: skip
 
 
+def _crossing(scope: Scope) -> Value:
+    """Two streets that meet: one place, though neither has a number."""
+    fake = Values(scope.rng).faker("en_US", "en_GB", "en_CA", "en_AU")
+    return mark(f"{fake.street_name()} and {fake.street_name()}", "ADDRESS")
+
+
 FAMOUS = words("english/grammar/famous")
 LEAVES: Mapping[str, Leaf] = {
     "PHONE": _labelled("PHONE", Values.phone),
@@ -104,6 +110,10 @@ LEAVES: Mapping[str, Leaf] = {
     "faker_country": _plain(lambda v: v.faker("en_US").country()),
     "job": _plain(lambda v: v.faker("en_US").job().lower()),
     "code": _code,
+    "code.hash": _plain(Values.hash),
+    "code.uuid": _plain(Values.uuid),
+    "code.tracking": _plain(Values.tracking),
+    "street.crossing": _crossing,
     "number": _number,
     "coined": lambda scope: coined(scope.rng),
     # A family or given name that names no person here: half of a company, a place, a ship.

@@ -9,6 +9,7 @@ from functools import cache
 from faker import Faker
 
 from recipes.pii.japanese.lexicon import Chain, word_list, words
+from recipes.pii.values import Values
 
 _FAKE = Faker("en_US")
 _ERAS = (("明治", 44), ("大正", 14), ("昭和", 63), ("平成", 30), ("令和", 7))
@@ -94,6 +95,9 @@ THINGS: dict[str, Callable[[random.Random], str]] = {
     "age": lambda rng: str(rng.randint(5, 95)),
     "decimal": lambda rng: f"{rng.randint(0, 60)}.{rng.randint(1, 99)}",
     "acronym": _acronym,
+    "hash": lambda rng: Values(rng).hash(),
+    "uuid": lambda rng: Values(rng).uuid(),
+    "tracking": lambda rng: Values(rng).tracking(),
     "model": _model_number,
     "english": _english,
     "brand": lambda rng: _brands().draw(rng),

@@ -19,7 +19,7 @@ from endoscope.guard.scoring import language
 from endoscope.probes import count_characters
 
 TEXTS = 64
-JUDGED, JUDGED_FOR_F1 = 12, 100  # a judge takes seconds a text
+JUDGED, JUDGED_FOR_F1 = 4, 40  # a judge takes seconds a text
 PEERS = (
     Peer("presidio", "guard_presidio", "guard"),
     Peer("ginza", "guard_ginza", "guard"),

@@ -49,6 +49,8 @@ def prepare(
     """
     if isinstance(texts, str):
         raise InputError("One text was given where texts are expected.", "Put it in a list.")
+    for strange in (t for t in texts if not isinstance(t, str | list | tuple)):
+        raise InputError(f"A text is a string or a list of messages, not {type(strange).__name__}.")
     if readings not in (1, 2):
         raise InputError(f"A text can be read once or twice, not {readings} times.")
     names = [str(i) for i in range(len(texts))] if ids is None else list(ids)

@@ -8,6 +8,7 @@ each be one token. The rules here work on characters, after the probe:
 * white space and punctuation at its ends do not belong to it, unless the type of value says so
   (`(03) 1234-5678`, `Sammy Davis Jr.`);
 * a name loses an English possessive and a Japanese honorific or title;
+* the name of a field that was taken with its secret is none of it (`session=|…`, `password: |…`);
 * the number of a monarch belongs to the name (`ルイ|14世`);
 * a Japanese particle is taken off a name where the script changes (`田中|は`, `ジョン|が`) and the
   change lies *inside* the last token. Where the particle is a token of its own the probe has
@@ -31,6 +32,13 @@ _BELONGS = {
     "USERNAME": regex.compile(r"[A-Za-z0-9_.\-]"),
     "SECRET": regex.compile(r"[!#-&*+\-./0-9:=?@A-Z^_a-z|~]"),
 }
+# Only names that surely name a secret: `abc=1x` may be a password with a sign in it.
+_FIELD = regex.compile(
+    r"(?<![A-Za-z0-9])[A-Za-z0-9_\-]{0,32}?"
+    r"(?:session|sid|jsessionid|token|password|passwd|pwd|passphrase|secret|api_?key|apikey|auth)"
+    r"(?:[_\-]?(?:id|key|token))?[\"']?\s?[=:]\s?[\"']?",
+    regex.IGNORECASE,
+)
 _LONGEST_WORD = 256  # bounds the work on text without a break
 
 _OPENERS, _CLOSERS = "([{（［｛「『【〔〈《“‘", ")]}）］｝」』】〕〉》”’"
@@ -80,6 +88,8 @@ def refine(
     if start == end:
         return start, end
     start, end = trim(text, *_complete(text, start, end, label), label)
+    if label == "SECRET" and (field := _FIELD.match(text, start, end)):
+        start, end = trim(text, field.end(), end, label)
     if label == "NAME":
         if first_token_end > start + 1 and _LEADING_PARTICLE.match(text, start, end):
             start += 1

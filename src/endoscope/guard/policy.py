@@ -135,6 +135,10 @@ class Policy(_Strict):
         Raises:
             InputError: there is no such policy, or it is not valid; says which key and why.
         """
+        if not isinstance(name, str | Path):
+            raise InputError(
+                f"A policy is a name, a path or a Policy, not {type(name).__name__}.", _EXAMPLE
+            )
         source, folder = read_policy(name)
         try:
             content = yaml.safe_load(source)

@@ -110,6 +110,7 @@ class Probe:
             InputError: sites, labels or options that do not fit the model or the data, or a
                 document to judge of which the model's vocabulary can say nothing.
         """
+        _check_kinds(model, data)
         options = replace(options or FitOptions(), head=head)
         spec = FeatureSpec(sites, look_ahead, readings)  # type: ignore[arg-type]  # parses text
         pools = _pooling(data, pooling, head)
@@ -267,6 +268,7 @@ class Probe:
             InputError: the data has other labels or is of another kind, a document to judge has
                 no tokens, or the model is foreign.
         """
+        _check_kinds(model, data)
         _check_level(data, "document" if self.pooling else "token")
         data.check_labels(self.labels)
         if keep is None:
@@ -384,6 +386,13 @@ def _pooling(data: ProbeData, pooling: str | Pooling | None, head: str) -> Pooli
             raise InputError("Spans are scored token by token.", "Leave the pooling out.")
         return None
     return Pooling.parse(pooling or ("max" if head == "attention" else "mean"))
+
+
+def _check_kinds(model: object, data: object) -> None:
+    if not isinstance(model, Model):
+        raise InputError("The first argument is a model.", "Open one: endoscope.open(name).")
+    if not isinstance(data, ProbeData):
+        raise InputError("The data is no ProbeData.", "Read the file: ProbeData.read(path).")
 
 
 def _check_level(data: ProbeData, level: str) -> None:
