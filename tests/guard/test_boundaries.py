@@ -92,6 +92,7 @@ def test_names(tokens: str, name: str) -> None:
         ("生|1990年1|月2日生まれ", "DATE_OF_BIRTH", "1990年1月2日"),
         ("by |_dark|_knight_ !", "USERNAME", "_dark_knight_"),
         ("key |pa$$|w0rd!, ok", "SECRET", "pa$$w0rd!"),
+        ("at |::1|, ", "IP", "::1"),
         ("Cookie: |session=|pa55w0rd;", "SECRET", "pa55w0rd"),
         ("|DB_PASSWORD='|hunter2|'", "SECRET", "hunter2"),
         ("set pass|word: |hunter|2=x.", "SECRET", "hunter2=x"),

@@ -113,6 +113,8 @@ def _loose_first(text: str, start: int, end: int, label: str) -> bool:
     char = text[start]
     if char.isalnum() or char in _KEPT_FIRST.get(label, ""):
         return False
+    if label == "IP" and text.startswith("::", start):  # leading zeros of an IPv6 address
+        return False
     if char in _OPENERS:
         closer = text.find(_CLOSERS[_OPENERS.index(char)], start, min(end, start + _LONGEST_WORD))
         return closer < 0 or closer == end - 1

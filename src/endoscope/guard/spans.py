@@ -67,7 +67,7 @@ _MARK = {
     "PHONE": _DIGIT,
     "ID": _DIGIT,
     "DATE_OF_BIRTH": _DIGIT,
-    "IP": regex.compile(r"\p{N}|:"),
+    "IP": regex.compile(r"\p{N}\s?[.．。]\s?\p{N}|[0-9A-Fa-f]?:[0-9A-Fa-f:]"),
     "EMAIL": regex.compile(r"[@＠]|\bat\b"),
 }
 
