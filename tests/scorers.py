@@ -65,4 +65,6 @@ class PatternScorer:
 NAMES = {
     "NAME": r"Mary (?:Ann )?Jones|John Smith|田中太郎|ジョン・スミス|José",
     "PHONE": r"020 79(?=46)",
+    "ID": r"(?!)",  # known, but never seen
+    "SECRET": r"(?!)",
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs/pii")
 POLICY = Policy.load("pii")
+LORA = "LoRA on the same synthetic text"  # a baseline on cards
 Scores = Sequence[TokenScores]
 
 # Where validators find most values, F1 hardly depends on the threshold, and the best one by a hair
@@ -134,7 +135,7 @@ def evidence(
         found += figures(ceiling, one.score(ceiling), "probe alone", "trained on real labels")
         if lora:
             scores = lora[one.gold.dev.name]
-            found += figures(limits, scores, "classifier alone", "LoRA on the same synthetic text")
+            found += figures(limits, scores, "classifier alone", LORA)
     return found
 
 

@@ -36,11 +36,20 @@ def test_file_appears_whole_at_the_end(tmp_path):
     assert everything(path.parent) == ["file"]
 
 
+def secretive(path):
+    """Write as safetensors does: a file of its own making, for its owner only."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+
+
 def test_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "plain").touch()
-    with atomic_file(tmp_path / "atomic"):
-        pass
-    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with atomic_file(tmp_path / "atomic") as temporary:
+        secretive(temporary)
+    with atomic_folder(tmp_path / "folder") as temporary:
+        secretive(temporary / "inside")
+    for path in (tmp_path / "atomic", tmp_path / "folder/inside"):
+        assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_link_is_followed(tmp_path):

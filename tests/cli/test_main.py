@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import endoscope
 from endoscope.cli.main import app, main
 
-LIST = [sys.executable, "-c", "from endoscope.cli.main import main; main()", "models", "list"]
+ENDOSCOPE = [sys.executable, "-c", "from endoscope.cli.main import main; main()"]
+LIST = [*ENDOSCOPE, "models", "list"]
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
@@ -81,3 +82,19 @@ def test_the_version() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert (done.exit_code, done.stdout) == (0, f"endoscope {endoscope.__version__}\n")
     assert endoscope.__version__[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("guard --bogus", "No such option: --bogus. `endoscope guard --help` shows"),
+        ("capture", "Missing argument 'data'. `endoscope capture --help` shows"),
+        ("nonsense", "No such command 'nonsense'"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_one_line(command: str, says: str) -> None:
+    ran = subprocess.run([*ENDOSCOPE, *command.split()], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert not ran.stdout
+    assert ran.stderr.count("\n") == 1
+    assert says in ran.stderr

@@ -49,6 +49,8 @@ def test_fit_then_eval(folder: Path) -> None:
 
     again = json.loads(run("eval", out, folder / "data.jsonl", "--json"))
     assert {e["n"] for e in again["evidence"]} == {80}
+    assert again["model"] == str(folder / "model")
+    assert again["transferred"] is False
     assert "saved" not in again
     assert "recall_at_fpr_0.01" in run("eval", out, folder / "data.jsonl")
 
@@ -68,7 +70,9 @@ def test_what_the_figures_cannot_say_is_said(folder: Path, tmp_path: Path) -> No
 
     other = (folder / "data.jsonl").read_text().replace(" ", "  ")
     (tmp_path / "other.jsonl").write_text(other)
-    assert call("eval", tmp_path / "p", tmp_path / "other.jsonl").stderr == ""
+    said = call("eval", tmp_path / "p", tmp_path / "other.jsonl").stderr
+    assert said.startswith("endoscope: 40 documents without the label cannot show")
+    assert len(said.splitlines()) == 1
 
 
 def test_activations_are_kept_if_that_is_asked_for(folder: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def refined(tokens: str, label: str = "NAME") -> str:
         ("| Szöl|lössy said", "Szöllössy"),
         ("Krisz|tián| said", "Krisztián"),
         ("| Ива|нов сказал", "Иванов"),
+        ("שמי ד|וד כה|ן", "דוד כהן"),
         # the number of a monarch, but not of a century
         ("|ルイ|14世は王", "ルイ14世"),
         ("|ヨハネ|・|パウロ|二世と", "ヨハネ・パウロ二世"),

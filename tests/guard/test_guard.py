@@ -63,6 +63,13 @@ def test_validators_can_be_left_out() -> None:
         guard(policy=Policy(name="t", labels={"EMAIL": Rule()}, validators=False))
 
 
+def test_a_label_that_nothing_finds_in_every_form_is_refused() -> None:
+    guard(policy=Policy(name="t", labels={"NAME": Rule(), "EMAIL": Rule(), "IP": Rule()}))
+    for label in ("ADDRESS", "DATE_OF_BIRTH", "USERNAME"):
+        with pytest.raises(InputError, match=f"does not have: {label}"):
+            guard(policy=Policy(name="t", labels={"NAME": Rule(), label: Rule()}))
+
+
 def test_thresholds_of_the_policy_or_of_the_probe() -> None:
     def names(threshold: float | str) -> int:
         policy = Policy(name="t", labels={"NAME": Rule(threshold=threshold)})  # type: ignore[arg-type]

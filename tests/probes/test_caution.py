@@ -31,12 +31,14 @@ def read(folder: Path, rows: list[dict[str, Any]]) -> ProbeData:
     return ProbeData.read(path)
 
 
-def note(data: ProbeData, labels: tuple[str, ...], fitted_on: DataRef = NOWHERE) -> str | None:
+def note(
+    data: ProbeData, labels: tuple[str, ...], fitted_on: DataRef = NOWHERE, fpr: float = 0.05
+) -> str | None:
     figures = [
         Evidence(metric=m, value=1, low=1, high=1, n=len(data), data=data.ref, split="all")
         for m in ("auroc", "ece")
     ]
-    notes = {figure.note for figure in cautioned(figures, data, labels, fitted_on)}
+    notes = {figure.note for figure in cautioned(figures, data, labels, fitted_on, fpr)}
     assert len(notes) == 1
     return notes.pop()
 
@@ -57,6 +59,12 @@ def test_enough_examples_need_no_note(tmp_path: Path) -> None:
 )
 def test_few_documents_are_counted(tmp_path: Path, labels: str, named: str) -> None:
     assert named in str(note(data(tmp_path, *labels), ("a", "b")))
+
+
+def test_a_false_positive_rate_needs_negatives(tmp_path: Path) -> None:
+    given = data(tmp_path, *"ab" * 50)
+    assert note(given, ("a", "b"), fpr=0.02) is None
+    assert "50 documents without the label" in str(note(given, ("a", "b"), fpr=0.01))
 
 
 def test_few_spans_are_counted(tmp_path: Path) -> None:

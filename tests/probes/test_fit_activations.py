@@ -214,3 +214,11 @@ def test_training_takes_one_thread_and_gives_the_others_back(fails: bool) -> Non
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {1}
+
+
+def test_few_negatives_set_no_threshold_below_the_even_bet() -> None:
+    acts, classes = planted_documents("all")
+    strict = FitOptions(fpr=0.01)  # 30 negatives on validation cannot show it
+    assert fit_documents(acts, classes, "mean", strict).thresholds["x"] >= 0.5
+    loose = fit_documents(acts, classes, "mean", FitOptions(fpr=0.5))
+    assert loose.thresholds["x"] < 0.5

@@ -37,7 +37,9 @@ def atomic_file(path: str | Path, *, size: int | None = None) -> Iterator[Path]:
     with room_for(target, size), _sibling(target) as temporary:
         with permitted(target):
             temporary.touch()
+            mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # some libraries write files that only their owner may read
         _flush(temporary)
         temporary.replace(target)
         _flush(target.parent)
@@ -67,7 +69,9 @@ def atomic_folder(
         with permitted(target):
             temporary.mkdir()
         yield temporary
+        mode = temporary.stat().st_mode
         for part in (*temporary.rglob("*"), temporary):
+            part.chmod(mode if part.is_dir() else mode & 0o666)
             _flush(part)
         _take_place(temporary, target)
         _flush(target.parent)

@@ -5,7 +5,8 @@ A verb is a file in this folder. Errors that users can mend end here: one line, 
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -45,17 +46,28 @@ def endoscope(
     """Look inside a language model, and operate on it."""
 
 
+# What Typer raises for a command line that makes no sense; it exports no name for it.
+UsageError: Any = typer.BadParameter.__base__
+
+
 def main() -> None:
     """Run the command line and exit.
 
     0: done. 1: a gate failed. 2: bad input. 130: interrupted. 141: whoever read the output has gone
     (`endoscope ... | head`); nothing is said then.
     """
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # its last four arguments
     try:
         try:
-            app()
+            code = app(prog_name="endoscope", standalone_mode=False)
         finally:
             sys.stdout.flush()  # a full disk must show here, not in the interpreter's last moments
+        if code == 130:  # what Typer makes of Ctrl-C, without a word
+            print("endoscope: interrupted", file=sys.stderr)
+        sys.exit(code)
+    except UsageError as error:
+        print(_usage(error), file=sys.stderr)
+        sys.exit(2)
     except InputError as error:
         print(f"endoscope: {error}", file=sys.stderr)
         sys.exit(2)
@@ -63,8 +75,6 @@ def main() -> None:
         if isinstance(stop.__context__, BrokenPipeError):  # of which Typer makes an exit with 1
             _forget_output()
             sys.exit(141)
-        if stop.code == 130:  # what Typer makes of Ctrl-C, without a word
-            print("endoscope: interrupted", file=sys.stderr)
         raise
     except OSError as error:
         _forget_output()
@@ -72,6 +82,24 @@ def main() -> None:
             sys.exit(141)
         print(f"endoscope: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _usage(error: Any) -> str:
+    """Say in one line what is wrong with a command line, or all of the help if there was none."""
+    message = str(error.format_message())
+    if "\n" in message or error.ctx is None:
+        return message
+    return (
+        f"endoscope: {message.rstrip('.')}. `{error.ctx.command_path} --help` shows what there is."
+    )
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Print a warning of ours as one line; those of libraries are not for who runs a command."""
+    from endoscope.artifacts import TransferWarning
+
+    if issubclass(category, TransferWarning):
+        print(f"endoscope: {message}", file=sys.stderr)
 
 
 def _forget_output() -> None:

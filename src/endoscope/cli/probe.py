@@ -12,6 +12,7 @@ from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.artifacts import Evidence
+    from endoscope.engine import Model
     from endoscope.probes import Probe
 
 app = typer.Typer(help="Fit a probe on a model's activations, and measure one.")
@@ -91,8 +92,9 @@ def fit(
         )
     documents = ProbeData.read(data)
     others = ProbeData.read(held_out) if held_out else None
+    opened = open(model, adapter=adapter, device=device, dtype=dtype)
     probe = Probe.fit(
-        open(model, adapter=adapter, device=device, dtype=dtype),
+        opened,
         documents,
         sites=sites,
         look_ahead=look_ahead,
@@ -107,7 +109,7 @@ def fit(
         progress=not as_json,
     )
     card = probe.save(output)
-    _report(probe, card.evidence, as_json, saved=str(output))
+    _report(probe, opened, card.evidence, as_json, saved=str(output))
 
 
 @app.command("eval")
@@ -135,18 +137,24 @@ def evaluate(
         model, adapter = probe.card.model_name, adapter or probe.card.adapter
     opened = open(model, adapter=adapter, device=device, dtype=dtype)
     evidence = probe.evaluate(opened, documents, keep=keep, progress=not as_json)
-    _report(probe, evidence, as_json)
+    _report(probe, opened, evidence, as_json)
 
 
 def _report(
-    probe: "Probe", evidence: Sequence["Evidence"], as_json: bool, saved: str | None = None
+    probe: "Probe",
+    model: "Model",
+    evidence: Sequence["Evidence"],
+    as_json: bool,
+    saved: str | None = None,
 ) -> None:
     for note in dict.fromkeys(figure.note for figure in evidence if figure.note):
         print(f"endoscope: {note}", file=sys.stderr)
     if as_json:
         about: dict[str, Any] = {
             "probe": probe.name,
-            "model": probe.card.model_name,
+            "model": model.name,
+            "adapter": model.adapter,
+            "transferred": probe.card.model.relation(model.fingerprint) == "derived",
             "sites": list(probe.card.sites),
             "details": probe.card.details,
             "evidence": [figure.model_dump(mode="json") for figure in evidence],

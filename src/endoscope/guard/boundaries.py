@@ -20,12 +20,17 @@ from unicodedata import category
 import regex
 
 # Words of these scripts stand between spaces and take no particles, so a name ends where they end.
-_SPACED = r"\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{M}"
-_WORD = rf"[{_SPACED}'’]"
+# In Hebrew and Arabic a preposition may be one word with the name: it goes with it.
+SPACED = (
+    r"\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Hebrew}\p{Arabic}\p{Ethiopic}"
+    r"\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}"
+    r"\p{M}"
+)
+_WORD = rf"[{SPACED}'’]"
 _NUMBER = r"[0-9０-９\-‐‑–−－ー.()+/]"
 _BELONGS = {
     "NAME": regex.compile(_WORD),
-    "ADDRESS": regex.compile(rf"[{_SPACED}'’0-9０-９\-‐−－]"),
+    "ADDRESS": regex.compile(rf"[{SPACED}'’0-9０-９\-‐−－]"),
     "PHONE": regex.compile(_NUMBER),
     "ID": regex.compile(r"[A-Za-z0-9Ａ-Ｚａ-ｚ０-９\-－]"),
     "DATE_OF_BIRTH": regex.compile(r"[A-Za-z0-9０-９\-/.－/．年月日]"),

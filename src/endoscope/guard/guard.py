@@ -17,7 +17,7 @@ from endoscope.guard.redact import Redaction, Replacer, redact
 from endoscope.guard.scoring import Scorer, UnscoredError, language, score
 from endoscope.guard.spans import Span, from_scores, resolve
 from endoscope.guard.text import redact_text
-from endoscope.guard.validators import VALIDATORS, validated
+from endoscope.guard.validators import FOUND_ALONE, validated
 from endoscope.guard.words import share_words
 from endoscope.readouts import TokenScores
 
@@ -35,8 +35,8 @@ class Guard:
         scorers: what reads the texts: one for all, or one for each language.
 
     Raises:
-        InputError: the policy names a label that neither a probe nor a validator knows, or its key
-            cannot be read.
+        InputError: the policy names a label that the probe does not know and that has no form of
+            its own, or its key cannot be read.
 
     Example:
         >>> guard = Guard.load("pii")
@@ -229,12 +229,13 @@ class Guard:
 def thresholds(policy: Policy, scorer: Scorer) -> dict[str, float]:
     """The threshold of each label of a policy that a scorer knows."""
     known = set(scorer.labels[1:])
-    checked = {validator.label for validator in VALIDATORS} if policy.validators else set()
-    if unknown := sorted(set(policy.labels) - known - checked):
+    alone = FOUND_ALONE if policy.validators else set()
+    if unknown := sorted(set(policy.labels) - known - alone):
         raise InputError(
             f"Policy {policy.name!r} names labels that its probe does not have: "
             f"{', '.join(unknown)}.",
-            f"It has: {', '.join(sorted(known))}.",
+            f"It has: {', '.join(sorted(known))}. Leave the others out of a policy of your own, or "
+            "take another probe.",
         )
     return {
         label: scorer.thresholds[label] if rule.threshold == "probe" else rule.threshold

@@ -10,10 +10,11 @@ import numpy as np
 import regex
 import torch
 
+from endoscope.guard.boundaries import SPACED
 from endoscope.readouts import TokenScores
 
 _WORD = regex.compile(
-    r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{M}]+"
+    rf"[{SPACED}]+"
     r"|[0-9０-９]+(?:[.,\-/:xX－．／：]+[0-9０-９]+)*"
     r"|[\p{Katakana}ー]+(?:[・＝=][\p{Katakana}ー]+)*"
 )

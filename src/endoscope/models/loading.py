@@ -101,7 +101,7 @@ def _folder(name: str) -> Path:
         return converted(file_key(path), lambda _: path.resolve())
     if path.is_dir():
         folder = path
-    elif _looks_like_hub_id(name) and not path.exists():
+    elif _looks_like_hub_id(name) and path.suffix != ".gguf" and not path.exists():
         folder = _from_hub(name)
     else:
         raise InputError(

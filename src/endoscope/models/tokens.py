@@ -94,6 +94,9 @@ class TextTokenizer:
         )
         return list(marked[: marked.index(plain[0])])
 
+    def __repr__(self) -> str:
+        return f"TextTokenizer({type(self.hf).__name__}, {len(self.hf):,} tokens)"
+
     def chat(self, messages: Sequence[dict[str, str]]) -> str:
         """Return messages as the text that the model's chat template makes of them.
 

@@ -9,7 +9,11 @@ FEW = 20  # examples, below which a figure is said to be rough
 
 
 def cautioned(
-    evidence: Sequence[Evidence], data: ProbeData, labels: Sequence[str], fitted_on: DataRef
+    evidence: Sequence[Evidence],
+    data: ProbeData,
+    labels: Sequence[str],
+    fitted_on: DataRef,
+    fpr: float,
 ) -> list[Evidence]:
     """Return the figures, with a note where they say less than they seem to.
 
@@ -18,6 +22,7 @@ def cautioned(
         data: documents with labels or spans.
         labels: classes of the probe; the first means "nothing here".
         fitted_on: the data on the probe's card.
+        fpr: the false positive rate that its thresholds were set for.
     """
     notes = []
     if (data.sha256, len(data)) == (fitted_on.sha256, fitted_on.rows):
@@ -29,6 +34,12 @@ def cautioned(
         notes.append(
             f"Few examples to measure on ({few}): with fewer than {FEW} the figures are rough, "
             "even where the interval is narrow. Give more labelled documents."
+        )
+    negatives = min(len(data) - data.counts()[label] for label in labels[1:])
+    if data.level == "document" and fpr * negatives < 1:
+        notes.append(
+            f"{negatives} documents without the label cannot show a false positive rate of "
+            f"{fpr:g}: one of them alone is {1 / max(negatives, 1):.1%}."
         )
     if not notes:
         return list(evidence)

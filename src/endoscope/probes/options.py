@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from endoscope.errors import InputError
@@ -29,7 +31,8 @@ class FitOptions:
             weights make up for those left out.
         window: tokens that `attention` looks over.
         queries: of `attention`.
-        fpr: the false positive rate on validation that thresholds are set for.
+        fpr: the false positive rate on validation that thresholds are set for. Where there are
+            fewer than `1 / fpr` negatives they cannot tell, and a threshold is at least 0.5.
         seed: of everything random.
     """
 
@@ -121,8 +124,15 @@ def calibrated(
     probabilities = calibration.probabilities(logits).numpy()  # float32, as when they are used
     truth = classes.numpy()
     thresholds = {
-        label: max(0.0, threshold_at_fpr(probabilities[:, i], truth == i, options.fpr))
+        label: _threshold(probabilities[:, i], truth == i, options.fpr)
         for i, label in enumerate(head.labels)
         if i > 0
     }
     return Fitted(head, calibration, thresholds, penalty)
+
+
+def _threshold(scores: NDArray[np.float32], positive: NDArray[np.bool_], budget: float) -> float:
+    # Above the highest of a few negatives there may be nothing up to the lowest positive: what lies
+    # between is unknown, and a threshold down there would flag much that has not been seen.
+    least = 0.5 if budget * (~positive).sum() < 1 else 0.0
+    return max(least, threshold_at_fpr(scores, positive, budget))

@@ -352,14 +352,14 @@ class Probe:
 
     def evidence_on(self, data: ProbeData, activations: Iterable[Activations]) -> list[Evidence]:
         """Measure the probe on labelled documents that were captured already, one by one."""
+        fpr = float(self.card.details.get("fpr", 0.01))  # type: ignore[arg-type]
         if self.pooling is None:
             scores = [self.score_activations(acts) for acts in activations]
             evidence = token_evidence(data, scores)
         else:
             probabilities = torch.stack([self._score_document(acts) for acts in activations])
-            fpr = float(self.card.details.get("fpr", 0.01))  # type: ignore[arg-type]
             evidence = document_evidence(data, probabilities, self.labels, self.thresholds, fpr=fpr)
-        return cautioned(evidence, data, self.labels, self.card.data)
+        return cautioned(evidence, data, self.labels, self.card.data, fpr)
 
     def __repr__(self) -> str:
         what = f"document probe, {self.pooling} pooling" if self.pooling else "token probe"

@@ -27,6 +27,9 @@ VALIDATORS: tuple[Validator, ...] = (
     *DATES,
 )
 
+FOUND_ALONE = frozenset({"EMAIL", "IP"})
+"""Labels whose every value has a form that is proof enough, so that no probe is needed."""
+
 
 def validated(
     text: str,
@@ -66,4 +69,4 @@ def validated(
     return spans
 
 
-__all__ = ["VALIDATORS", "Candidate", "Pattern", "Validator", "plain", "validated"]
+__all__ = ["FOUND_ALONE", "VALIDATORS", "Candidate", "Pattern", "Validator", "plain", "validated"]
