@@ -122,3 +122,17 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
     with pytest.raises(InputError, match="fast"):
         TextTokenizer(Slow())
+
+
+def test_a_conversation_begins_with_one_bos() -> None:
+    """Templates write it or not; encoding puts it there in any case."""
+    said = [{"role": "user", "content": "hello"}]
+    ids = []
+    for start in ("", "{{ bos_token }}"):
+        raw = byte_tokenizer()
+        raw.chat_template = start + "{% for m in messages %}{{ m.content }}{% endfor %}"
+        tokenizer = TextTokenizer(raw)
+        assert tokenizer.chat(said) == "hello"
+        ids.append(tokenizer.encode(tokenizer.chat(said)).ids)
+        assert ids[-1].count(raw.bos_token_id) == 1
+    assert ids[0] == ids[1]

@@ -98,7 +98,7 @@ class TextTokenizer:
         return f"TextTokenizer({type(self.hf).__name__}, {len(self.hf):,} tokens)"
 
     def chat(self, messages: Sequence[dict[str, str]]) -> str:
-        """Return messages as the text that the model's chat template makes of them.
+        """Return messages as the text that the model's chat template makes of them, to be encoded.
 
         Raises:
             InputError: the model has no chat template, or it refuses the messages.
@@ -106,11 +106,14 @@ class TextTokenizer:
         if not self.hf.chat_template:
             raise InputError("This model has no chat template.", 'Give "text" and no "messages".')
         try:
-            return str(self.hf.apply_chat_template(list(messages), tokenize=False))
+            text = str(self.hf.apply_chat_template(list(messages), tokenize=False))
         except Exception as error:  # templates raise what they like
             raise InputError(
                 f"The model's chat template refuses the messages ({type(error).__name__})."
             ) from error
+        # Some templates write the BOS token that encoding puts before any text.
+        doubled = self.hf.bos_token_id is not None and self.hf.bos_token_id in self.prefix()
+        return text.removeprefix(self.hf.bos_token) if doubled else text
 
 
 def _surrogate(text: str) -> int:
