@@ -49,7 +49,7 @@ SHIPPED = (
         {"en": 8000, "ja": 4000},
         1,
         _OPTIONS,
-        {"NAME": 0.55, "ADDRESS": 0.45, "PHONE": 0.95, "EMAIL": 0.55, "ID": 0.55, "IP": 0.55}
+        {"NAME": 0.45, "ADDRESS": 0.45, "PHONE": 0.95, "EMAIL": 0.55, "ID": 0.55, "IP": 0.55}
         | _UNMEASURED,
     ),
     Shipped(

@@ -34,6 +34,9 @@ def guard(scorer: PatternScorer | None = None, policy: Policy = POLICY) -> Guard
         ("ジョン・スミスが来た。", "[NAME]が来た。"),
         ("call 020 7946 0958 now", "call [PHONE] now"),  # the probe touches its beginning only
         ("at 020 7946 0958", "at [PHONE]"),
+        ("7,090-1111-2222,5", "7,[PHONE],5"),  # fields of a table
+        ("x,+44 7700 900123,2023-01-01", "x,[PHONE],2023-01-01"),
+        ("203.0.113.9,443", "[IP],443"),
         ("mail mary@example.com, 4111 1111 1111 1111", "mail [EMAIL], [ID]"),
         ("שלום Mary Jones שלום", "שלום [NAME] שלום"),
         ("\u202eMary Jones\u202c", "\u202e[NAME]\u202c"),

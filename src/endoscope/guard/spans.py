@@ -60,6 +60,7 @@ _SPLIT_BY = {
     ),
     "ADDRESS": regex.compile(r"(?:\r?\n){2,}"),
     "SECRET": None,
+    **dict.fromkeys(("PHONE", "ID", "IP"), regex.compile(r"[\r\n,;]+")),  # fields of a table
 }
 
 _DIGIT = regex.compile(r"\p{N}|[〇一二三四五六七八九十元]")

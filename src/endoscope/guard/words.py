@@ -15,7 +15,7 @@ from endoscope.readouts import TokenScores
 
 _WORD = regex.compile(
     rf"[{SPACED}]+"
-    r"|[0-9０-９]+(?:[.,\-/:xX－．／：]+[0-9０-９]+)*"
+    r"|[0-9０-９]+(?:[.\-/:xX－．／：]+[0-9０-９]+|,[0-9]{3}(?![0-9]))*"  # other commas part fields
     r"|[\p{Katakana}ー]+(?:[・＝=][\p{Katakana}ー]+)*"
 )
 _LEAST = 1e-6  # keeps the logarithm finite; far below any threshold

@@ -50,8 +50,8 @@ class Email:
         return True
 
 
-_NOT_BEFORE = r"(?<![A-Za-z0-9_@#$€£¥])(?<![0-9][-.,:/ ])"
-_NOT_AFTER = r"(?![A-Za-z0-9_@])(?![-.,:/][0-9])(?! ?[%円€£¥])"
+_NOT_BEFORE = r"(?<![A-Za-z0-9_@#$€£¥])(?<![0-9][-.:/ ])"  # a comma parts fields
+_NOT_AFTER = r"(?![A-Za-z0-9_@])(?![-.:/][0-9])(?! ?[%円€£¥])"
 _CANDIDATE = regex.compile(
     rf"{_NOT_BEFORE}(?:\+ ?|\()?[0-9](?:[ \-./()]{{0,2}}[0-9]){{5,16}}+"
     rf"(?P<extension> ?(?:x|ext\.? ?|内線 ?)[0-9]{{1,6}})?{_NOT_AFTER}"
