@@ -90,6 +90,7 @@ def test_the_version() -> None:
         ("guard --bogus", "No such option: --bogus. `endoscope guard --help` shows"),
         ("capture", "Missing argument 'data'. `endoscope capture --help` shows"),
         ("nonsense", "No such command 'nonsense'"),
+        ("gaurd", "Did you mean 'guard'? `endoscope --help` shows"),
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_one_line(command: str, says: str) -> None:

@@ -66,7 +66,8 @@ def main() -> None:
             print("endoscope: interrupted", file=sys.stderr)
         sys.exit(code)
     except UsageError as error:
-        print(_usage(error), file=sys.stderr)
+        if error.format_message():  # else the help was shown, which is all there is to say
+            print(_usage(error), file=sys.stderr)
         sys.exit(2)
     except InputError as error:
         print(f"endoscope: {error}", file=sys.stderr)
@@ -89,9 +90,8 @@ def _usage(error: Any) -> str:
     message = str(error.format_message())
     if "\n" in message or error.ctx is None:
         return message
-    return (
-        f"endoscope: {message.rstrip('.')}. `{error.ctx.command_path} --help` shows what there is."
-    )
+    end = "" if message.endswith((".", "?")) else "."
+    return f"endoscope: {message}{end} `{error.ctx.command_path} --help` shows what there is."
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
