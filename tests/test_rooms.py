@@ -12,10 +12,12 @@ SOURCE = Path(endoscope.__file__).parent
 # From the top down; rooms in the same row do not know each other.
 ORDER = [
     {"cli"},
-    {"bench"},
-    {"guard"},
-    {"probes"},
+    {"server", "bench"},
+    {"guard", "steer"},
+    {"behaviours"},
+    {"probes", "directions"},
     {"engine"},
+    {"interventions"},
     {"readouts"},
     {"activations"},
     {"artifacts"},

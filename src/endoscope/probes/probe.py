@@ -34,6 +34,7 @@ from endoscope.readouts import (
     Head,
     IncrementalScorer,
     Pooling,
+    Readout,
     TokenScores,
     head_from_tensors,
 )
@@ -230,12 +231,12 @@ class Probe:
         probabilities = torch.stack(scores) if scores else torch.zeros(0, len(self.labels))
         return DocumentScores(probabilities, self.labels)
 
-    def stream(self) -> IncrementalScorer:
-        """Return a scorer that takes rows as they are decoded.
+    @property
+    def readout(self) -> Readout:
+        """The probe without its evidence, as requests and gates carry it.
 
         Raises:
-            InputError: the probe reads the text twice, or its model sees what follows a token;
-                neither can be had of a stream.
+            InputError: the model of the probe reads text as a whole.
         """
         if not self.causal:
             raise InputError(
@@ -243,7 +244,16 @@ class Probe:
                 "stream.",
                 "Score finished text with it, or fit a probe on a causal model.",
             )
-        return IncrementalScorer(self.spec, self.head, self.calibration, self.pooling)
+        return Readout(self.spec, self.head, self.calibration, self.pooling)
+
+    def stream(self) -> IncrementalScorer:
+        """Return a scorer that takes rows as they are decoded.
+
+        Raises:
+            InputError: the probe reads the text twice, or its model sees what follows a token;
+                neither can be had of a stream.
+        """
+        return self.readout.stream()
 
     def evaluate(
         self,

@@ -12,6 +12,7 @@ from endoscope.readouts.heads import (
 )
 from endoscope.readouts.incremental import IncrementalScorer
 from endoscope.readouts.pooling import Pooling
+from endoscope.readouts.readout import Readout
 from endoscope.readouts.scores import Calibration, DocumentScores, TokenScores, log_odds
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LogisticHead",
     "MassMeanHead",
     "Pooling",
+    "Readout",
     "TokenScores",
     "head_from_tensors",
     "log_odds",

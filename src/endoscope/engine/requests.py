@@ -1,0 +1,129 @@
+"""What an engine is asked for while it streams, and what it gives back, token by token.
+
+These are the contract of every engine; `schemas()` gives them as JSON Schema.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from endoscope.errors import InputError
+from endoscope.interventions import Intervention
+from endoscope.readouts import Readout
+from endoscope.readouts.incremental import PositionScores
+
+Finish = Literal["stop", "length", "cancelled", "error"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen.
+
+    Args:
+        max_tokens: the most tokens to generate.
+        temperature: 0 takes the most probable token.
+        top_p: sample among the most probable tokens that together have this probability.
+        top_k: sample among this many; None: all.
+        seed: of the request's own random numbers; None: of the clock. A seed gives the same text
+            whatever else is in the batch, as far as the logits are the same.
+        stop: texts that end the generation; they are not part of the text.
+        logprobs: how many of the most probable tokens to report beside the chosen one; None: no
+            log-probabilities at all.
+        ignore_eos: go on past the end-of-text token, up to `max_tokens` (benchmarks do).
+
+    Raises:
+        InputError: a value that makes no sense.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        for name, good, hint in (
+            ("max_tokens", self.max_tokens >= 1, "Give 1 or more."),
+            ("temperature", 0 <= self.temperature <= 2, "Give a number from 0 to 2."),
+            ("top_p", 0 < self.top_p <= 1, "Give a number above 0, up to 1."),
+            ("top_k", self.top_k is None or self.top_k >= 1, "Give 1 or more."),
+            ("stop", all(self.stop) and len(self.stop) <= 16, "Give up to 16 texts, none empty."),
+            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "Give 0 to 20."),
+        ):
+            if not good:
+                raise InputError(f"{name} is {getattr(self, name)!r}.", hint)
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to be generated.
+
+    Attributes:
+        id: its name, not in use by another request that is running.
+        token_ids: the prompt, special tokens included; one token at least.
+        sampling: how tokens are chosen.
+        readouts: what to read on the way, by name.
+        interventions: what to change on the way, in order.
+    """
+
+    id: str
+    token_ids: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    readouts: Mapping[str, Readout] = field(default_factory=dict)
+    interventions: tuple[Intervention, ...] = ()
+
+
+class TokenLogprob(NamedTuple):
+    """A token and the natural logarithm of its probability, before temperature and the like."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One generated token.
+
+    Attributes:
+        position: its absolute index; the prompt's first token has 0.
+        token_id: the token.
+        text: what it adds to the text: nothing while a character is incomplete, and nothing for
+            the end-of-text token. Stop texts, and what could become one, are held back: the texts
+            of all steps joined are the text.
+        span: the characters of the generated text that the token stands for, in code points, end
+            exclusive; a token that holds part of a character covers that character, the
+            end-of-text token nothing.
+        readings: what was read and is final now, by readout: the scores of a position come when
+            it has been through the model, and `look_ahead` positions after it. Those of the
+            prompt come with the first step. With the last step come all that are left, for which
+            the last token goes through the model as well.
+        logprob: of the token, where log-probabilities were asked for.
+        top: the most probable tokens at this place.
+        finish: set on the last step: `stop` (end of text, or a stop text), `length`, `cancelled`
+            or `error`.
+        error: what went wrong, in one line without the user's text.
+    """
+
+    position: int
+    token_id: int
+    text: str
+    span: tuple[int, int]
+    readings: Mapping[str, tuple[PositionScores, ...]] = field(default_factory=dict)
+    logprob: float | None = None
+    top: tuple[TokenLogprob, ...] = ()
+    finish: Finish | None = None
+    error: str | None = None
+
+
+def score(probabilities: Tensor) -> float:
+    """Return the one number of a reading: how probable it is that this is not "nothing"."""
+    return 1.0 - float(probabilities[0])
