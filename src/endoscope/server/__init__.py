@@ -1,0 +1,1 @@
+"""The OpenAI-compatible server on an open model, and what it shares with the scrubbing proxy."""
