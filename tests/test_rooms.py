@@ -22,7 +22,7 @@ ORDER = [
     {"activations"},
     {"artifacts"},
     {"models"},
-    {"cache", "disk", "jsonl", "progress", "sha256"},
+    {"cache", "disk", "documents", "jsonl", "logistic", "progress", "sha256", "statistics"},
     {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}

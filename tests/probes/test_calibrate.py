@@ -15,7 +15,7 @@ from endoscope.probes import (
     recall_at_fpr,
     threshold_at_fpr,
 )
-from endoscope.probes.calibrate import auroc
+from endoscope.statistics import auroc
 
 
 def test_ece_by_hand() -> None:

@@ -6,8 +6,9 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
-from endoscope.probes import logistic, mass_mean
-from endoscope.probes.logistic import Rows, fit_logistic
+from endoscope import logistic
+from endoscope.logistic import Rows, fit_logistic
+from endoscope.probes import mass_mean
 from endoscope.probes.mass_mean import fit_mass_mean
 from endoscope.probes.standardise import Scaler
 

@@ -1,7 +1,7 @@
 """Probes: fit, calibrate, measure, save."""
 
+from endoscope.documents import Document, LabelledSpan
 from endoscope.probes.calibrate import (
-    bootstrap_interval,
     ece,
     fit_calibration,
     recall_at_fpr,
@@ -9,11 +9,11 @@ from endoscope.probes.calibrate import (
 )
 from endoscope.probes.counting import count_characters, f1, precision, recall
 from endoscope.probes.data import ProbeData, token_labels
-from endoscope.probes.documents import Document, LabelledSpan
 from endoscope.probes.fit import fit_activations
 from endoscope.probes.metrics import document_evidence, token_evidence
 from endoscope.probes.options import FitOptions, Fitted
 from endoscope.probes.probe import Probe
+from endoscope.statistics import bootstrap_interval
 
 __all__ = [
     "Document",

@@ -1,13 +1,11 @@
-"""Calibration, thresholds by a budget of false positives, and intervals."""
+"""Calibration, and thresholds by a budget of false positives."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
@@ -73,15 +71,6 @@ def ece(probabilities: Tensor, classes: Tensor, bins: int = 15) -> float:
     return float(np.abs(np.diff(excess[ends], prepend=0.0)).sum() / len(order))
 
 
-def auroc(scores: "Floats", positive: NDArray[np.bool_]) -> float:
-    """Return the probability that a positive scores above a negative; NaN without both."""
-    n, found = len(positive), int(positive.sum())
-    if found in (0, n):
-        return float("nan")
-    above = rankdata(scores)[positive].sum() - found * (found + 1) / 2
-    return float(above / (found * (n - found)))
-
-
 def threshold_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) -> float:
     """Return the lowest threshold that at most this share of the negatives reaches.
 
@@ -116,27 +105,3 @@ def recall_at_fpr(scores: "Floats", positive: NDArray[np.bool_], budget: float) 
     if not len(found) or len(found) == len(np.asarray(scores)):
         return float("nan")
     return float((found >= threshold_at_fpr(scores, positive, budget)).mean())
-
-
-def bootstrap_interval(
-    statistic: Callable[[NDArray[np.int64]], float],
-    n: int,
-    *,
-    seed: int = 0,
-    repeats: int = 1000,
-) -> tuple[float, float]:
-    """Return the 95% interval of a statistic, by resampling documents.
-
-    Args:
-        statistic: from indices of documents (with repeats) to a number; NaN where undefined.
-        n: how many documents there are.
-        seed: of the resampling.
-        repeats: how often.
-    """
-    rng = np.random.default_rng(seed)
-    values = np.array([statistic(rng.integers(0, n, n)) for _ in range(repeats)])
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return float("nan"), float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from endoscope.probes.documents import LabelledSpan
+from endoscope.documents import LabelledSpan
 from endoscope.readouts import TokenScores
 
 Counts = NDArray[np.int64]

@@ -14,8 +14,8 @@ from torch import Tensor
 from endoscope import jsonl
 from endoscope.activations import Activations
 from endoscope.artifacts import DataRef
+from endoscope.documents import NOTHING, Document, LabelledSpan, Message, parse_document
 from endoscope.errors import InputError
-from endoscope.probes.documents import NOTHING, Document, LabelledSpan, Message, parse_document
 
 
 @dataclass(frozen=True, repr=False)

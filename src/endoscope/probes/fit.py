@@ -7,9 +7,9 @@ from torch import Tensor
 
 from endoscope.activations import Activations
 from endoscope.errors import InputError
+from endoscope.logistic import Rows
 from endoscope.probes.fit_documents import fit_documents
 from endoscope.probes.labelled import Labelled
-from endoscope.probes.logistic import Rows
 from endoscope.probes.options import (
     FitOptions,
     Fitted,

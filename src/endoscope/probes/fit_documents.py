@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from endoscope.logistic import Affine, Rows
 from endoscope.probes.labelled import Labelled, check_readable
-from endoscope.probes.logistic import Affine, Rows
 from endoscope.probes.options import (
     FitOptions,
     Fitted,

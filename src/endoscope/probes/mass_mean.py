@@ -2,7 +2,7 @@
 
 import torch
 
-from endoscope.probes.logistic import Affine, Rows, weighted_loss
+from endoscope.logistic import Affine, Rows, weighted_loss
 
 SHRINKAGES = (0.5, 0.2, 0.05, 0.01)  # to try, from 0 (none) to 1 (the diagonal alone)
 

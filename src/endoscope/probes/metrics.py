@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from endoscope.artifacts import Evidence
-from endoscope.probes.calibrate import auroc, bootstrap_interval, ece, recall_at_fpr
+from endoscope.probes.calibrate import ece, recall_at_fpr
 from endoscope.probes.counting import (
     Counts,
     count,
@@ -21,6 +21,7 @@ from endoscope.probes.counting import (
 )
 from endoscope.probes.data import ProbeData, token_labels
 from endoscope.readouts import TokenScores
+from endoscope.statistics import auroc, bootstrap_interval
 
 
 def token_evidence(data: ProbeData, scores: Sequence[TokenScores], seed: int = 0) -> list[Evidence]:

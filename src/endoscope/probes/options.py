@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from endoscope.errors import InputError
+from endoscope.logistic import Affine, Rows, fit_logistic
 from endoscope.probes.calibrate import fit_calibration, threshold_at_fpr
-from endoscope.probes.logistic import Affine, Rows, fit_logistic
 from endoscope.probes.mass_mean import fit_mass_mean
 from endoscope.probes.standardise import Scaler
 from endoscope.readouts import HEADS, Calibration, Head, LogisticHead, MassMeanHead

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from endoscope.activations import Activations
+from endoscope.documents import Message
 from endoscope.engine import Model
 from endoscope.probes.data import ProbeData
-from endoscope.probes.documents import Message
 from endoscope.progress import progress as progress_bar
 from endoscope.readouts import FeatureSpec
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from endoscope.probes.logistic import Affine
+from endoscope.logistic import Affine
 
 
 @dataclass(frozen=True)
