@@ -22,7 +22,8 @@ ORDER = [
     {"activations"},
     {"artifacts"},
     {"models"},
-    {"cache", "disk", "documents", "jsonl", "logistic", "progress", "sha256", "statistics"},
+    {"documents"},
+    {"cache", "disk", "jsonl", "logistic", "progress", "sha256", "statistics"},
     {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}
