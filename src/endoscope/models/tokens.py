@@ -97,16 +97,29 @@ class TextTokenizer:
     def __repr__(self) -> str:
         return f"TextTokenizer({type(self.hf).__name__}, {len(self.hf):,} tokens)"
 
-    def chat(self, messages: Sequence[dict[str, str]]) -> str:
+    @property
+    def can_chat(self) -> bool:
+        """Whether there is a chat template."""
+        return bool(self.hf.chat_template)
+
+    def chat(self, messages: Sequence[dict[str, str]], *, reply: bool = False) -> str:
         """Return messages as the text that the model's chat template makes of them, to be encoded.
+
+        Args:
+            messages: `[{"role": ..., "content": ...}, ...]`.
+            reply: end with the beginning of the model's turn, so that what follows is its answer.
 
         Raises:
             InputError: the model has no chat template, or it refuses the messages.
         """
-        if not self.hf.chat_template:
+        if not self.can_chat:
             raise InputError("This model has no chat template.", 'Give "text" and no "messages".')
         try:
-            text = str(self.hf.apply_chat_template(list(messages), tokenize=False))
+            text = str(
+                self.hf.apply_chat_template(
+                    list(messages), tokenize=False, add_generation_prompt=reply
+                )
+            )
         except Exception as error:  # templates raise what they like
             raise InputError(
                 f"The model's chat template refuses the messages ({type(error).__name__})."
