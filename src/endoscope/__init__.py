@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from endoscope.activations import Activations, ActivationStore
     from endoscope.engine import Model, open
     from endoscope.guard import Guard, Policy
+    from endoscope.interventions import (
+        Intervention,
+        ablate,
+        add,
+        clamp,
+        clamp_feature,
+        erase,
+        rotate,
+        scale,
+    )
     from endoscope.models import Site
     from endoscope.probes import Probe, ProbeData
 
@@ -27,25 +37,41 @@ __all__ = [
     "Activations",
     "Guard",
     "InputError",
+    "Intervention",
     "Model",
     "Policy",
     "Probe",
     "ProbeData",
     "Site",
     "__version__",
+    "ablate",
+    "add",
+    "clamp",
+    "clamp_feature",
+    "erase",
     "open",
+    "rotate",
+    "scale",
 ]
 
 _ROOMS = {
     "ActivationStore": "activations",
     "Activations": "activations",
     "Guard": "guard",
+    "Intervention": "interventions",
     "Model": "engine",
     "Policy": "guard",
     "Probe": "probes",
     "ProbeData": "probes",
     "Site": "models",
+    "ablate": "interventions",
+    "add": "interventions",
+    "clamp": "interventions",
+    "clamp_feature": "interventions",
+    "erase": "interventions",
     "open": "engine",
+    "rotate": "interventions",
+    "scale": "interventions",
 }
 
 

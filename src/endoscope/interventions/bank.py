@@ -1,0 +1,112 @@
+"""The rows of all requests at one site and stage, and the one place where they are applied."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from endoscope.interventions.compiled import Compiled, Stage
+from endoscope.interventions.gating import GateState
+from endoscope.interventions.lowrank import LowRank
+
+_FAR = 1 << 40  # beyond any position
+
+
+class Member(NamedTuple):
+    """A request at a stage: whose rows it uses, its prompt's length, and its gate."""
+
+    compiled: Compiled
+    stage: Stage
+    prompt_length: int
+    gate: GateState | None
+
+
+class Bank:
+    """What the requests that run together do at one stage of one site.
+
+    Requests of the same `Compiled` share rows. Whatever can be computed when a request comes or
+    goes is computed here, so that a forward pass does a dozen tensor operations, however many
+    requests there are.
+
+    Args:
+        members: by slot.
+        device: where the activations are.
+        dtype: in which it is computed.
+    """
+
+    def __init__(
+        self, members: Mapping[int, Member], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        shared: dict[Compiled, Stage] = {m.compiled: m.stage for m in members.values()}
+        number = {compiled: index for index, compiled in enumerate(shared, start=1)}
+        forms = [stage.form for stage in shared.values()]
+        parts = zip(*forms, strict=True)
+        self._form = LowRank(*(torch.cat(part).to(device, dtype) for part in parts))
+        self._bends = bool((self._form.theta > float("-inf")).any())
+        owner = [index for index, form in enumerate(forms, start=1) for _ in form.b]
+        self._owner = torch.tensor(owner, device=device)
+
+        # One entry a slot, and one past the end for all slots beyond: like slot 0, of nobody.
+        size = max(members) + 2
+        program, keep, listed = [0] * size, [False] * size, [False] * size
+        first, end = [0] * size, [_FAR] * size
+        keys: list[int] = []
+        for slot, member in members.items():
+            program[slot] = number[member.compiled]
+            keep[slot] = member.stage.keep_norm
+            match member.stage.positions:
+                case "prompt":
+                    end[slot] = member.prompt_length - 1
+                case "generated":
+                    first[slot] = member.prompt_length - 1
+                case tuple(positions):
+                    listed[slot] = True
+                    keys += [slot * _FAR + position for position in positions]
+        self._nobody = size - 1
+        self._program = torch.tensor(program, device=device)
+        self._keep = torch.tensor(keep, device=device) if any(keep) else None
+        bounded = any(first) or any(e < _FAR for e in end)
+        self._range = torch.tensor([first, end], device=device) if bounded else None
+        self._listed = torch.tensor(listed, device=device) if keys else None
+        self._keys = torch.tensor(keys, device=device)
+        self._gates = {slot: m.gate for slot, m in members.items() if m.gate is not None}
+
+    def apply(self, h: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows `[n, d_model]` as this stage leaves them, and which it changed, `[n]`.
+
+        Args:
+            h: rows, in the type in which it is computed.
+            slots: of each row, `[n]`.
+            positions: of each row, `[n]`.
+        """
+        slots = slots.clamp(max=self._nobody)
+        program = self._program[slots]
+        changed = self._acts(program, slots, positions)
+        mine = (program[:, None] == self._owner) & changed[:, None]
+
+        form = self._form
+        z = torch.addmm(form.b, h, form.A.T)
+        if self._bends:
+            z = torch.where(z > form.theta, z, 0)
+        # Selected, not multiplied: what another request's rows make of this one may overflow.
+        moved = torch.addmm(h, torch.where(mine, z + form.c, 0), form.B)
+        if self._keep is not None:
+            ratio = h.norm(dim=1) / moved.norm(dim=1).clamp(min=torch.finfo(h.dtype).tiny)
+            moved = torch.where(self._keep[slots][:, None], moved * ratio[:, None], moved)
+        return torch.where(changed[:, None], moved, h), changed
+
+    def _acts(self, program: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
+        """Return which rows have an intervention here that acts at their position, `[n]`."""
+        acts = program > 0
+        if self._range is not None:
+            first, end = self._range[:, slots]
+            acts = acts & (positions >= first) & (positions < end)
+        if self._listed is not None:
+            named = torch.isin(slots * _FAR + positions, self._keys)
+            acts = acts & (named | ~self._listed[slots])
+        for slot, gate in self._gates.items():
+            rows = (slots == slot).nonzero()[:, 0]
+            closed = [not gate.is_open(position) for position in positions[rows].tolist()]
+            acts[rows[torch.tensor(closed, dtype=torch.bool, device=rows.device)]] = False
+        return acts

@@ -1,0 +1,144 @@
+"""The interventions of all requests that run together."""
+
+import torch
+from torch import Tensor
+
+from endoscope.interventions.bank import Bank, Member
+from endoscope.interventions.compiled import Compiled, Stage
+from endoscope.interventions.gating import GateState
+from endoscope.models.sites import Site
+
+
+class _Admitted:
+    """A request: what it does and the state of its gates."""
+
+    def __init__(self, compiled: Compiled, prompt_length: int, unscored: int) -> None:
+        self.compiled = compiled
+        self.prompt_length = prompt_length
+        self.gates: dict[Stage, GateState] = {
+            stage: GateState(stage.gate, stage, prompt_length, unscored)
+            for stages in compiled.stages.values()
+            for stage in stages
+            if stage.gate is not None
+        }
+
+
+class Operator:
+    """Changes activations as the requests in a batch ask for, each row as its own request does.
+
+    Every engine calls this one: it knows nothing of how a model is run. A row is a token; its slot
+    says whose it is. Slots are numbers from 1; slot 0, and a slot that nobody was admitted to, is
+    nobody's, and its rows come back bit for bit as they were.
+
+    Args:
+        device: where the activations are.
+        dtype: of the activations. It is computed in float32, or in this type where it is wider.
+
+    Example:
+        >>> operator = Operator()
+        >>> operator.admit(1, compile_interventions([one], d_model, norms), prompt_length=7)
+        >>> operator(site, h, slots=torch.ones(7, dtype=torch.long), positions=torch.arange(7))
+    """
+
+    def __init__(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self._device = torch.device(device)
+        self._dtype = torch.promote_types(dtype, torch.float32)
+        self._requests: dict[int, _Admitted] = {}
+        self._banks: dict[Site, list[Bank]] = {}
+        self._readers: dict[Site, list[tuple[int, GateState]]] = {}
+
+    @property
+    def sites(self) -> frozenset[Site]:
+        """Where something is written, or read by a gate, for the requests that are running."""
+        return frozenset().union(*(one.compiled.sites for one in self._requests.values()))
+
+    def admit(
+        self, slot: int, compiled: Compiled, prompt_length: int, *, unscored: int = 0
+    ) -> None:
+        """Let a request have a slot.
+
+        Args:
+            slot: a number from 1 that is free.
+            compiled: what it does; requests that give the same object share its rows.
+            prompt_length: tokens in its prompt.
+            unscored: how many tokens at its start were added (BOS): gates do not read them, as
+                probes do not.
+        """
+        if slot < 1 or slot in self._requests:
+            raise ValueError(f"slot {slot} is not free")
+        self._requests[slot] = _Admitted(compiled, prompt_length, unscored)
+        self._forget(compiled)
+
+    def release(self, slot: int) -> None:
+        """Make a slot nobody's again."""
+        self._forget(self._requests.pop(slot).compiled)
+
+    def __call__(self, site: Site, h: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
+        """Return what becomes of the rows of a forward pass at a site.
+
+        The rows of a request come in the order of their positions, and a pass goes on where the
+        one before it ended, or repeats what was read already.
+
+        Args:
+            site: where the rows are from. Call it once a pass for each of `sites`, in the order in
+                which the model comes to them.
+            h: packed rows without padding, `[n, d_model]`.
+            slots: whose each row is, `[n]`, int64.
+            positions: absolute index of each row in its text, `[n]`, int64.
+
+        Returns:
+            `[n, d_model]`, in the type of `h`.
+        """
+        if site not in self._banks:
+            self._prepare(site)
+        for slot, gate in self._readers[site]:
+            mine = slots == slot
+            gate.read(site, h[mine], positions[mine].tolist())
+        banks = self._banks[site]
+        if not banks:
+            return h
+        wide = h.to(self._dtype)
+        touched = None
+        for bank in banks:
+            wide, changed = bank.apply(wide, slots, positions)
+            touched = changed if touched is None else touched | changed
+        if wide.dtype == h.dtype:
+            return wide
+        assert touched is not None
+        return torch.where(touched[:, None], wide.to(h.dtype), h)
+
+    def end_forward(self) -> None:
+        """Say that a forward pass has ended: the decisions of deferred gates take effect."""
+        for request in self._requests.values():
+            for gate in request.gates.values():
+                gate.end_forward()
+
+    def _forget(self, compiled: Compiled) -> None:
+        """Have the banks of these sites made again when they are next needed."""
+        for site in compiled.sites:
+            self._banks.pop(site, None)
+
+    def _prepare(self, site: Site) -> None:
+        here = [request.compiled.stages.get(site, ()) for request in self._requests.values()]
+        depth = max(map(len, here), default=0)
+        self._banks[site] = [
+            Bank(self._members(site, number), self._device, self._dtype) for number in range(depth)
+        ]
+        self._readers[site] = [
+            (slot, gate)
+            for slot, request in self._requests.items()
+            for gate in request.gates.values()
+            if site in gate.sites
+        ]
+
+    def _members(self, site: Site, number: int) -> dict[int, Member]:
+        members = {}
+        for slot, request in self._requests.items():
+            stages = request.compiled.stages.get(site, ())
+            if number < len(stages):
+                stage = stages[number]
+                gate = request.gates.get(stage)
+                members[slot] = Member(request.compiled, stage, request.prompt_length, gate)
+        return members
