@@ -1,0 +1,18 @@
+"""Behaviours: what a model does, written down and measured."""
+
+from endoscope.behaviours.behaviour import Behaviour, shipped_behaviours
+from endoscope.behaviours.item import Item, Message
+from endoscope.behaviours.measure import measure
+from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail
+
+__all__ = [
+    "Behaviour",
+    "Figure",
+    "Item",
+    "ItemScore",
+    "Measurement",
+    "Message",
+    "Tail",
+    "measure",
+    "shipped_behaviours",
+]

@@ -1,0 +1,50 @@
+"""Measuring a behaviour on a model."""
+
+import numpy as np
+
+from endoscope.behaviours.behaviour import Behaviour
+from endoscope.behaviours.measurement import Measurement, item_scores, summarise
+from endoscope.engine import Model
+from endoscope.errors import InputError
+
+
+def measure(
+    model: Model, behaviour: Behaviour, *, seed: int = 0, progress: bool = False
+) -> Measurement:
+    """Measure how much of a behaviour a model shows, as it is now.
+
+    Args:
+        model: with its interventions, within `model.intervene(...)`.
+        behaviour: what to measure.
+        seed: of what is sampled, and of the intervals.
+        progress: show a bar.
+
+    Raises:
+        InputError: the model cannot be given the items, or a score is no finite number.
+
+    Example:
+        >>> measure(model, Behaviour.load("sea"))
+        >>> with model.intervene(add(direction, 0.3)):
+        ...     measure(model, Behaviour.load("sea"))
+    """
+    everything = (*behaviour.items, *behaviour.controls)
+    scores = behaviour.scorer.score(model, everything, seed=seed, progress=progress)
+    if not np.isfinite([score.value for score in scores]).all():
+        raise InputError(
+            f"The scorer of {behaviour.name} gave a score that is no finite number.",
+            "The model may compute in a precision that overflows: open it in float32.",
+        )
+    items, controls = scores[: len(behaviour.items)], scores[len(behaviour.items) :]
+    figures = summarise(behaviour, items, controls, seed)
+    return Measurement(
+        behaviour=behaviour.name,
+        behaviour_sha256=behaviour.sha256,
+        scorer=behaviour.scorer.kind,
+        model=model.fingerprint,
+        model_name=model.name,
+        adapter=model.adapter,
+        seed=seed,
+        items=item_scores(behaviour.items, items),
+        controls=item_scores(behaviour.controls, controls),
+        **figures._asdict(),
+    )

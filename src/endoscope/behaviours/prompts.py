@@ -1,0 +1,31 @@
+"""An item as the model takes it."""
+
+from endoscope.behaviours.item import Item
+from endoscope.engine import Model
+from endoscope.engine.capture import Text
+
+
+def prompt_of(model: Model, item: Item) -> Text:
+    """Return a conversation; or the text alone, for a model without a chat template.
+
+    Raises:
+        InputError: the item has messages and the model has no chat template (by the model, when it
+            reads them).
+    """
+    if item.prompt is not None and not model.tokenizer.can_chat:
+        return item.prompt
+    return item.conversation()
+
+
+def extended(item: Item, text: str) -> Item:
+    """Return the item with a text added to what the user said last."""
+    if item.messages is None:
+        return item.model_copy(update={"prompt": str(item.prompt) + text})
+    last = item.messages[-1]
+    longer = last.model_copy(update={"content": last.content + text})
+    return item.model_copy(update={"messages": (*item.messages[:-1], longer)})
+
+
+def answer_after(prompt: Text, answer: str) -> str:
+    """Return an answer as it follows a prompt: a text needs a space between, a turn does not."""
+    return f" {answer.strip()}" if isinstance(prompt, str) else answer.strip()
