@@ -1,7 +1,9 @@
 """The engine on Hugging Face transformers: hooks that read, and stop the model when all is read."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,6 +11,10 @@ from torch import Tensor
 
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row, pad, plan
+from endoscope.engine.hooks import PackedRows, Visit, positions_of, visiting
+from endoscope.engine.likelihood import log_probabilities
+from endoscope.errors import InputError
+from endoscope.interventions import Compiled, Intervention, Operator, compile_interventions
 from endoscope.models import LoadedModel, Site
 
 
@@ -16,38 +22,97 @@ class _AllRead(Exception):  # noqa: N818 - a signal, not an error
     """Raised inside the forward pass once every site was read: what follows is not needed."""
 
 
-class TransformersEngine:
-    """Runs a model with transformers, on one machine."""
+def _no_norms(site: Site) -> float:
+    raise InputError(f"No typical norm of {site} is known here.", "Open the model as a Model.")
 
-    def __init__(self, loaded: LoadedModel) -> None:
+
+class TransformersEngine:
+    """Runs a model with transformers, on one machine.
+
+    Args:
+        loaded: the model.
+        norms: the typical norm of a site, which interventions are measured by.
+
+    Attributes:
+        lock: held during a forward pass: hooks are of the module, so passes must not mix.
+    """
+
+    def __init__(self, loaded: LoadedModel, norms: Callable[[Site], float] = _no_norms) -> None:
         self.anatomy = loaded.anatomy
         self.tokenizer = loaded.tokenizer
         self.device = loaded.device
+        self.dtype = loaded.dtype
+        self.lock = threading.RLock()
+        self._norms = norms
 
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do with its model."""
         return Capabilities("transformers", self.anatomy.kinds, self.anatomy.causal)
 
+    def compile(self, interventions: Sequence[Intervention]) -> Compiled:
+        """Make interventions ready to run (see `Engine.compile`)."""
+        compiled = compile_interventions(interventions, self.anatomy.d_model, self._norms)
+        for site in sorted(compiled.sites):
+            self.anatomy.check(site)
+        return compiled
+
+    def unscored(self, ids: Sequence[int]) -> int:
+        """Return how many tokens at the start of a text were added to it (BOS)."""
+        return len(self._prefix) if list(ids[: len(self._prefix)]) == self._prefix else 0
+
+    @cached_property
+    def _prefix(self) -> list[int]:
+        return self.tokenizer.prefix()
+
     def read(
-        self, rows: Sequence[Row], sites: Sequence[Site], *, batch_tokens: int
+        self,
+        rows: Sequence[Row],
+        sites: Sequence[Site],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
     ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
         """Run rows in batches of similar length and yield what was read (see `Engine.read`)."""
         for batch in plan([len(row.ids) for row in rows], batch_tokens):
             members = [rows[number] for number in batch]
             ids, mask = pad(members, self.tokenizer.padding, self.device)
-            values = self.forward(ids, mask, sites)
+            prompts = [len(row.ids) for row in members]
+            operator = self._operator(interventions, members, prompts)
+            values = self.forward(ids, mask, sites, operator)
             keep = _kept(members, self.device)
             yield batch, {site: value[keep].cpu() for site, value in values.items()}
 
-    @torch.no_grad()
-    def forward(self, ids: Tensor, mask: Tensor, sites: Sequence[Site]) -> dict[Site, Tensor]:
+    def log_likelihood(
+        self,
+        rows: Sequence[Row],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
+        for batch in plan([len(row.ids) for row in rows], batch_tokens):
+            members = [rows[number] for number in batch]
+            ids, mask = pad(members, self.tokenizer.padding, self.device)
+            operator = self._operator(interventions, members, [row.start for row in members])
+            final = self._run(ids, mask, _changing(operator, mask))
+            yield batch, log_probabilities(self.anatomy, final, members)
+
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        sites: Sequence[Site],
+        operator: Operator | None = None,
+    ) -> dict[Site, Tensor]:
         """Run one padded batch as far as the last site and return the values.
 
         Args:
-            ids: token ids `[batch, tokens]`.
+            ids: token ids `[batch, tokens]`, padded on either side.
             mask: 1 where there is a token, 0 where there is padding, `[batch, tokens]`.
             sites: what to read.
+            operator: changes what stands at sites before it is read; the text in row r has its
+                slot r + 1.
 
         Returns:
             For each site `[batch, tokens, d_model]`, padding included.
@@ -56,35 +121,65 @@ class TransformersEngine:
             InputError: the model has no such site.
         """
         values: dict[Site, Tensor] = {}
-        with ExitStack() as hooks:
-            for site in sites:
-                hooks.enter_context(_reading(self.anatomy, site, values, len(sites)))
-            hooks.enter_context(suppress(_AllRead))
-            self.anatomy.base(input_ids=ids, attention_mask=mask, **self._without_cache())
+        visits = _changing(operator, mask)
+
+        def reading(change: Visit | None) -> Visit:
+            def visit(site: Site, value: Tensor) -> Tensor:
+                values[site] = value if change is None else change(site, value)
+                if len(values) == len(sites):
+                    raise _AllRead
+                return values[site]
+
+            return visit
+
+        with suppress(_AllRead):
+            self._run(ids, mask, visits | {site: reading(visits.get(site)) for site in sites})
         return values
 
-    def _without_cache(self) -> dict[str, bool]:
-        return {"use_cache": False} if self.anatomy.causal else {}
+    @torch.no_grad()
+    def _run(self, ids: Tensor, mask: Tensor, visits: dict[Site, Visit]) -> Tensor:
+        """Run one padded batch and return what the model makes of it before its head."""
+        options: dict[str, Any] = {"use_cache": False} if self.anatomy.causal else {}
+        if (positions := positions_of(mask)) is not None:
+            options["position_ids"] = positions
+        with self.lock, ExitStack() as hooks:
+            for site, visit in visits.items():
+                hooks.enter_context(visiting(self.anatomy, site, visit))
+            output = self.anatomy.base(input_ids=ids, attention_mask=mask, **options)
+        final: Tensor = output.last_hidden_state
+        return final
+
+    def _operator(
+        self, compiled: Compiled | None, rows: Sequence[Row], prompts: Sequence[int]
+    ) -> Operator | None:
+        """Return an operator for a batch, in which row r has slot r + 1."""
+        if compiled is None:
+            return None
+        if compiled.deferred:
+            raise InputError(
+                "A gate acts from the next forward pass on (its probe looks ahead, or reads a "
+                "later site), but this text is read in one.",
+                "Generate with it; or use a probe without look-ahead, at the intervention's site "
+                "or before it.",
+            )
+        operator = Operator(self.device, self.dtype)
+        for slot, (row, length) in enumerate(zip(rows, prompts, strict=True), start=1):
+            operator.admit(slot, compiled, length, unscored=self.unscored(row.ids))
+        return operator
 
 
-def _reading(anatomy: Any, site: Site, values: dict[Site, Tensor], wanted: int) -> Any:
-    """Return a hook (a context manager) that puts a site's value into `values`."""
-    module, side = anatomy.locate(site)
+def _changing(operator: Operator | None, mask: Tensor) -> dict[Site, Visit]:
+    """Return the visits that let an operator change a padded batch, for each of its sites."""
+    if operator is None:
+        return {}
+    rows = PackedRows.of(mask, torch.arange(1, len(mask) + 1, device=mask.device))
 
-    def keep(value: Tensor) -> None:
-        values[site] = value
-        if len(values) == wanted:
-            raise _AllRead
+    def change(site: Site, value: Tensor) -> Tensor:
+        packed = rows.pack(value)
+        changed = operator(site, packed, rows.slots, rows.positions)
+        return value if changed is packed else rows.put(value, changed)
 
-    def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        keep(args[0] if args else kwargs["hidden_states"])
-
-    def after(_: Any, args: tuple[Any, ...], output: Any) -> None:
-        keep(output[0] if isinstance(output, tuple) else output)
-
-    if side == "input":
-        return module.register_forward_pre_hook(before, with_kwargs=True)
-    return module.register_forward_hook(after)
+    return dict.fromkeys(operator.sites, change)
 
 
 def _kept(rows: Sequence[Row], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,11 @@ project knows the name of a foreign module.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from endoscope.errors import InputError
 from endoscope.models.sites import KINDS, Site, SiteKind
@@ -25,11 +26,44 @@ Stream = Literal["pre_norm", "sandwich_norm", "post_norm", "parallel", "post_nor
 """
 
 
+Reach = Literal["all", "window", "by_layer"]
+"""How far back a token sees.
+
+- `all`: to the first token, in every layer;
+- `window`: in every layer the last `sliding_window` tokens, itself included, where the
+  configuration sets it;
+- `by_layer`: what `layer_types` of the configuration says of each layer, so the model takes a mask
+  for each type of layer.
+"""
+
+ALL_TOKENS = "full_attention"
+LAST_TOKENS = "sliding_attention"
+
+
+Side = Literal["input", "output"]
+
+
 class Tap(NamedTuple):
-    """A submodule of a block (`""`: the block itself), and which side of it to read."""
+    """A submodule of a block (`""`: the block itself), and on which side of it the value is.
+
+    Attributes:
+        module: its path within the block.
+        side: of it.
+        shared: the block itself goes on with the very tensor that it gives the submodule (the MLP
+            is added to it, say), so that only what is written in place is seen by all that follows.
+    """
 
     module: str
-    side: Literal["input", "output"] = "output"
+    side: Side = "output"
+    shared: bool = False
+
+
+class Place(NamedTuple):
+    """Where a site's value is in one model; see `Tap`."""
+
+    module: nn.Module
+    side: Side
+    shared: bool
 
 
 BLOCK = ""
@@ -46,6 +80,7 @@ class Architecture:
         causal: whether a token sees only what is before it.
         parallel_flag: configuration entry that, when true, makes the block `parallel`.
         spare: prefixes of weights that no site needs, so that a checkpoint may lack them.
+        reach: how far back a token sees.
     """
 
     blocks: str
@@ -54,6 +89,7 @@ class Architecture:
     causal: bool = True
     parallel_flag: str | None = None
     spare: tuple[str, ...] = ()
+    reach: Reach = "all"
 
 
 def _decoder(
@@ -69,34 +105,39 @@ def _decoder(
     return Architecture(blocks, taps, stream, **more)
 
 
-_LLAMA = _decoder("self_attn", "mlp", Tap("post_attention_layernorm", "input"), "pre_norm")
+_LLAMA = _decoder(
+    "self_attn", "mlp", Tap("post_attention_layernorm", "input", shared=True), "pre_norm"
+)
+_MISTRAL = replace(_LLAMA, reach="window")
+_QWEN = replace(_LLAMA, reach="by_layer")
 _GEMMA = _decoder(
     "post_attention_layernorm",
     "post_feedforward_layernorm",
-    Tap("pre_feedforward_layernorm", "input"),
+    Tap("pre_feedforward_layernorm", "input", shared=True),
     "sandwich_norm",
+    reach="by_layer",
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "mixtral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
+    "mistral": _MISTRAL,
+    "mixtral": _MISTRAL,
+    "qwen2": _QWEN,
+    "qwen3": _QWEN,
     "deepseek_v3": _LLAMA,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
     "olmo2": _decoder(
         "post_attention_layernorm",
         "post_feedforward_layernorm",
-        Tap("mlp", "input"),
+        Tap("mlp", "input", shared=True),
         "post_norm",
     ),
-    "gpt2": _decoder("attn", "mlp", Tap("ln_2", "input"), "pre_norm", blocks="h"),
+    "gpt2": _decoder("attn", "mlp", Tap("ln_2", "input", shared=True), "pre_norm", blocks="h"),
     "gpt_neox": _decoder(
         "attention",
         "mlp",
-        Tap("post_attention_layernorm", "input"),
+        Tap("post_attention_layernorm", "input", shared=True),
         "pre_norm",
         parallel_flag="use_parallel_residual",
     ),
@@ -123,6 +164,9 @@ class Anatomy:
         base: the model without its head; calling it runs the blocks.
         kinds: the kinds of site that exist here.
         max_tokens: the longest sequence that the model was made for, if it says so.
+        windows: for each type of attention in its layers, how many tokens back a token sees,
+            itself included; None: all.
+        mask_by_layer: whether it takes a mask for each of these types, or one for all layers.
 
     Args:
         module: a Hugging Face model, with or without a head.
@@ -152,6 +196,10 @@ class Anatomy:
         self.kinds: tuple[SiteKind, ...] = tuple(
             kind for kind in KINDS if not (parallel and kind == "resid_mid")
         )
+        self.mask_by_layer = row.reach == "by_layer"
+        self.windows = _windows(row.reach, config)
+        self._head = module.get_output_embeddings() if row.causal else None  # type: ignore[operator]
+        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
 
     def check(self, site: Site) -> None:
         """Refuse a site that this model does not have, naming those that it has.
@@ -171,8 +219,8 @@ class Anatomy:
                 f"Choose a layer from 0 to {self.n_layers - 1}.",
             )
 
-    def locate(self, site: Site) -> tuple[nn.Module, Literal["input", "output"]]:
-        """Return the module that holds a site's value, and on which side of it.
+    def locate(self, site: Site) -> Place:
+        """Return the module that holds a site's value, and how.
 
         Raises:
             InputError: the site does not exist here.
@@ -180,7 +228,21 @@ class Anatomy:
         self.check(site)
         tap = self.architecture.taps[site.kind]
         block = self.blocks.get_submodule(str(site.layer))
-        return block.get_submodule(tap.module), tap.side
+        return Place(block.get_submodule(tap.module), tap.side, tap.shared)
+
+    def logits(self, final: Tensor) -> Tensor:
+        """Return the logits `[..., vocabulary]` of what the base returns, `[..., d_model]`."""
+        logits: Tensor = self._head(final)  # type: ignore[misc]
+        if self._softcap is not None:
+            logits = self._softcap * torch.tanh(logits / self._softcap)
+        return logits
 
     def __repr__(self) -> str:
         return f"Anatomy({self.n_layers} layers, d_model {self.d_model}, {self.stream})"
+
+
+def _windows(reach: Reach, config: Any) -> dict[str, int | None]:
+    if reach == "by_layer":
+        windows = {ALL_TOKENS: None, LAST_TOKENS: getattr(config, "sliding_window", None)}
+        return {kind: windows[kind] for kind in sorted(set(config.layer_types))}
+    return {ALL_TOKENS: config.sliding_window if reach == "window" else None}
