@@ -1,6 +1,7 @@
 """The outermost layer of a server: what holds for every request, whatever it asks for."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -8,11 +9,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from endoscope.server.auth import Keys
 from endoscope.server.errors import ApiError, overloaded
 from endoscope.server.logs import log
 
 MOST_BYTES = 4 * 2**20
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked for every few seconds
+_OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})  # tell nothing of anybody
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 class _TooLargeError(Exception):
@@ -20,23 +24,36 @@ class _TooLargeError(Exception):
 
 
 class Edge:
-    """Gives each request an id and a log line, limits its body, and answers what failed.
+    """Gives each request an id and a log line, asks for the key, limits the body, answers failures.
 
-    What is to be in the log line is put into `scope["endoscope.note"]`: figures and names, never
-    text. Without a path of the server's own in it, for a path may hold anything.
+    The key is asked for before anything of the body is read. Health, readiness and the description
+    need none; metrics need none from this machine itself. What is to be in the log line is put
+    into `scope["endoscope.note"]`: figures and names, never text. The line has the pattern of the
+    path, for a path itself may hold anything.
 
     Args:
         app: what answers.
+        keys: the keys that open the server.
         most_bytes: the longest body.
+        count: called with the path's pattern and the status of each answer.
 
     Attributes:
         draining: requests but for health get 503 from now on: the server is about to end.
         running: requests being answered.
     """
 
-    def __init__(self, app: ASGIApp, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys | None = None,
+        most_bytes: int = MOST_BYTES,
+        count: Callable[[str, int], None] = lambda path, status: None,
+    ) -> None:
         self.app = app
+        self.keys = keys or Keys()
         self.most_bytes = most_bytes
+        self.count = count
         self.draining = False
         self.running = 0
 
@@ -51,12 +68,15 @@ class Edge:
             await self._answer(call)
         finally:
             self.running -= 1
+            self.count(call.path or "none", call.status or 499)
             call.write_log()
 
     async def _answer(self, call: "_Call") -> None:
         try:
             if self.draining and call.scope["path"] not in _QUIET:
                 raise overloaded(503, "The server is ending: try another.", "ending", 5)
+            if not _is_open(call.scope):
+                self.keys.check(Headers(scope=call.scope).get("authorization"))
             call.check_length()
             await self.app(call.scope, call.receive, call.send)
         except _TooLargeError:
@@ -67,6 +87,11 @@ class Edge:
             log("failed", "error", error=error, request=call.id)
             message = "The server failed; the fault is its own. Its log says where."
             await call.refuse(ApiError(500, message, code="internal_error"))
+
+
+def _is_open(scope: Scope) -> bool:
+    near = (scope.get("client") or ("",))[0] in _LOOPBACK
+    return scope["path"] in _OPEN or (scope["path"] == "/metrics" and near)
 
 
 class _Call:
@@ -82,7 +107,7 @@ class _Call:
         self._send = send
         self._most = most_bytes
         self._read = 0
-        self._status: int | None = None
+        self.status: int | None = None
         self._began = time.monotonic()
 
     def check_length(self) -> None:
@@ -103,20 +128,24 @@ class _Call:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            self.status = message["status"]
             MutableHeaders(scope=message)["x-request-id"] = self.id
         await self._send(message)
 
     async def refuse(self, error: ApiError) -> None:
         self.note |= {"code": error.code}
-        if self._status is None:
+        if self.status is None:
             answer = JSONResponse(error.body, error.status, error.headers)
             await answer(self.scope, self._receive, self.send)
 
+    @property
+    def path(self) -> str | None:
+        """The pattern of the path that answered; what was asked for may be anything."""
+        return getattr(self.scope.get("route"), "path", None)
+
     def write_log(self) -> None:
-        route = self.scope.get("route")
-        path = getattr(route, "path", None)  # the pattern: what was asked for may be anything
-        failed = self._status is None or self._status >= 500
+        path = self.path
+        failed = self.status is None or self.status >= 500
         level = "warning" if failed else "debug" if path in _QUIET else "info"
         log(
             "request",
@@ -124,7 +153,7 @@ class _Call:
             request=self.id,
             method=self.scope["method"] if path else None,
             path=path,
-            status=self._status,
+            status=self.status,
             seconds=round(time.monotonic() - self._began, 4),
             **self.note,
         )

@@ -12,6 +12,8 @@ from endoscope.errors import InputError
 from endoscope.server.edge import Edge
 from endoscope.server.logs import log
 
+_LAST = 5.0  # seconds that an answer which was cut has to reach its client
+
 
 class Server(uvicorn.Server):
     """Serves an application until it is told to end.
@@ -25,6 +27,7 @@ class Server(uvicorn.Server):
         port: where to listen; 0 takes a free one.
         ready: called with the URL when it listens.
         grace: seconds that running requests have after the first signal.
+        cut: called when that is over, to let them end with what they have.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Server(uvicorn.Server):
         *,
         ready: Callable[[str], None] = lambda url: None,
         grace: float = 30.0,
+        cut: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -52,6 +56,7 @@ class Server(uvicorn.Server):
         self.grace = grace
         self.url = ""
         self._ready = ready
+        self._cut = cut
         self._hurry = False
         self._ending: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,15 +97,23 @@ class Server(uvicorn.Server):
         self._ending = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        deadline = asyncio.get_running_loop().time() + self.grace
-        while self.edge.running and not self._hurry:
-            if asyncio.get_running_loop().time() > deadline:
-                break
-            await asyncio.sleep(0.05)
+        await self._quiet(self.grace)
+        if self.edge.running:
+            self._cut()
+            self._hurry = False
+            await self._quiet(_LAST)
         log("ended", cancelled=self.edge.running)
         if self.edge.running:
             self.config.timeout_graceful_shutdown = 0  # cancel them now
         self.should_exit = True
+
+    async def _quiet(self, seconds: float) -> None:
+        """Wait until nothing runs, or somebody is in a hurry."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self.edge.running and not self._hurry:
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.02)
 
 
 def _bound(host: str, port: int) -> socket.socket:
