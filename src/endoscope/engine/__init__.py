@@ -1,4 +1,4 @@
-"""Run texts through a model and read its sites."""
+"""Run texts through a model, read its sites and write them."""
 
 from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.model import Model, open

@@ -7,6 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from endoscope.engine.batching import Row
+from endoscope.interventions import Compiled, Intervention
 from endoscope.models import Anatomy, Site, SiteKind, TextTokenizer
 
 
@@ -16,7 +17,7 @@ class Capabilities:
 
     Attributes:
         engine: its name.
-        kinds: the kinds of site that it can read on this model.
+        kinds: the kinds of site that it can read and write on this model.
         causal: whether a token sees only what is before it; without that there is no streaming.
     """
 
@@ -36,13 +37,58 @@ class Engine(Protocol):
         """What this engine can do with its model."""
         ...
 
+    def compile(self, interventions: Sequence[Intervention]) -> Compiled:
+        """Make interventions ready to run here.
+
+        Raises:
+            InputError: they do not fit this model.
+        """
+        ...
+
     def read(
-        self, rows: Sequence[Row], sites: Sequence[Site], *, batch_tokens: int
+        self,
+        rows: Sequence[Row],
+        sites: Sequence[Site],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
     ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
         """Run rows in batches of similar length and yield what was read.
+
+        Args:
+            rows: each is a prompt of its own.
+            sites: what to read.
+            batch_tokens: most tokens in a batch, padding counted.
+            interventions: what to change on the way; values are read after they were written.
 
         Yields:
             The numbers of the rows in the batch, and for each site the values of their kept tokens,
             one row after the other: `[tokens, d_model]`, on the CPU.
+
+        Raises:
+            InputError: a gate would need more than one forward pass.
+        """
+        ...
+
+    def log_likelihood(
+        self,
+        rows: Sequence[Row],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        """Run rows in batches and yield how likely their kept tokens are, after those before.
+
+        Args:
+            rows: what comes before the kept tokens is the prompt.
+            batch_tokens: most tokens in a batch, padding counted.
+            interventions: what to change on the way.
+
+        Yields:
+            The numbers of the rows in the batch, and for each the natural log of the probability
+            of its kept tokens, summed over them.
+
+        Raises:
+            InputError: a gate would need more than one forward pass.
         """
         ...

@@ -1,6 +1,6 @@
 """Activations for every token of texts, in memory or in a store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from endoscope.artifacts import Fingerprint
 from endoscope.engine.base import Engine
 from endoscope.engine.batching import Row
 from endoscope.errors import InputError
+from endoscope.interventions import Compiled
 from endoscope.models import Encoded, Site, TextTokenizer
 from endoscope.progress import progress as progress_bar
 
@@ -40,9 +41,14 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    texts: Sequence[Text], tokenizer: TextTokenizer, ids: Sequence[str] | None, readings: int
+    texts: Sequence[Text],
+    tokenizer: TextTokenizer,
+    ids: Sequence[str] | None,
+    readings: int,
+    *,
+    reply: bool = False,
 ) -> list[Prepared]:
-    """Encode texts for one reading or two.
+    """Encode texts for one reading or two; with `reply`, conversations end where the model speaks.
 
     Raises:
         InputError: a text cannot be encoded, or the ids do not fit the texts.
@@ -58,7 +64,7 @@ def prepare(
         raise InputError(f"{len(names)} ids were given for {len(texts)} texts.")
     if len(set(names)) != len(names):
         raise InputError("Two texts have the same id.", "Give each its own.")
-    plain = [text if isinstance(text, str) else tokenizer.chat(text) for text in texts]
+    plain = [text if isinstance(text, str) else tokenizer.chat(text, reply=reply) for text in texts]
     encoded = tokenizer.encode_batch(plain, special=readings == 1)
     if readings == 1:
         rows = [Row(one.ids) for one in encoded]
@@ -84,6 +90,7 @@ def read(
     *,
     batch_tokens: int,
     progress: bool,
+    interventions: Compiled | None = None,
 ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
     """Run documents and yield, batch by batch, their numbers and the values of their tokens.
 
@@ -92,20 +99,30 @@ def read(
     """
     for site in sites:
         engine.anatomy.check(site)
-    limit = engine.anatomy.max_tokens
-    for document in documents:
-        if limit is not None and len(document.row.ids) > limit:
-            raise InputError(
-                f"Document {document.id!r} has {len(document.row.ids)} tokens; this model reads "
-                f"{limit}.",
-                "Cut it into shorter ones.",
-            )
+    check_lengths(engine, [(document.id, document.row) for document in documents])
     rows = [document.row for document in documents]
     total = sum(len(row.ids) for row in rows)
     with progress_bar("Reading tokens", total, show=progress) as advance:
-        for batch, values in engine.read(rows, sites, batch_tokens=batch_tokens):
+        for batch, values in engine.read(
+            rows, sites, batch_tokens=batch_tokens, interventions=interventions
+        ):
             yield batch, values
             advance(sum(len(rows[number].ids) for number in batch))
+
+
+def check_lengths(engine: Engine, rows: Iterable[tuple[str, Row]]) -> None:
+    """Refuse rows that are longer than the model can read; each comes with its document's id.
+
+    Raises:
+        InputError: one of them is.
+    """
+    limit = engine.anatomy.max_tokens
+    for name, row in rows:
+        if limit is not None and len(row.ids) > limit:
+            raise InputError(
+                f"Document {name!r} has {len(row.ids)} tokens; this model reads {limit}.",
+                "Cut it into shorter ones.",
+            )
 
 
 def capture(
@@ -116,6 +133,7 @@ def capture(
     *,
     batch_tokens: int,
     progress: bool,
+    interventions: Compiled | None = None,
 ) -> Activations:
     """Read all tokens of all documents into memory, in the order of the documents."""
     starts = [0]
@@ -125,7 +143,12 @@ def capture(
     # memory.
     values: dict[Site, Tensor] = {}
     for batch, read_values in read(
-        engine, documents, sites, batch_tokens=batch_tokens, progress=progress
+        engine,
+        documents,
+        sites,
+        batch_tokens=batch_tokens,
+        progress=progress,
+        interventions=interventions,
     ):
         for site, value in read_values.items():
             if site not in values:
@@ -145,6 +168,7 @@ def capture_to(
     *,
     batch_tokens: int,
     progress: bool,
+    interventions: Compiled | None = None,
 ) -> None:
     """Read documents into a store, leaving out those that it holds already."""
     texts = [document.text for document in documents]
@@ -155,7 +179,12 @@ def capture_to(
         values = {site: torch.empty((0, store.d_model)) for site in store.sites}
         store.append(_activations(empty, values, store.fingerprint), [one.text for one in empty])
     for batch, values in read(
-        engine, missing, store.sites, batch_tokens=batch_tokens, progress=progress
+        engine,
+        missing,
+        store.sites,
+        batch_tokens=batch_tokens,
+        progress=progress,
+        interventions=interventions,
     ):
         members = [missing[number] for number in batch]
         store.append(

@@ -1,7 +1,8 @@
 """The model that a user holds: what `endoscope.open` returns."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from endoscope.activations import Activations, ActivationStore
 from endoscope.artifacts import Fingerprint, fingerprint_of, fingerprint_of_file
 from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.capture import Text, capture, capture_to, prepare
+from endoscope.engine.likelihood import log_likelihood
+from endoscope.engine.norms import TypicalNorms
 from endoscope.engine.transformers import TransformersEngine
+from endoscope.errors import InputError
+from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, TextTokenizer, load, parse_sites
 
 
@@ -56,12 +61,14 @@ class Model:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
-        self.engine: Engine = TransformersEngine(loaded)
+        self.engine: Engine = TransformersEngine(loaded, self.typical_norm)
         self.name = loaded.name
         given = loaded.adapter is not None and loaded.adapter != Path(loaded.name)
         self.adapter = str(loaded.adapter) if given else None
         self.n_layers = loaded.anatomy.n_layers
         self.d_model = loaded.anatomy.d_model
+        self._norms = TypicalNorms(self.engine, lambda: self._fingerprint)
+        self._compiled: Compiled | None = None
 
     @property
     def tokenizer(self) -> TextTokenizer:
@@ -83,9 +90,21 @@ class Model:
         """What the engine can do with this model."""
         return self.engine.capabilities
 
-    @cached_property
+    @property
     def fingerprint(self) -> Fingerprint:
-        """Which model this is: what artifacts made with it are checked against."""
+        """Which model this is: what artifacts made with it are checked against.
+
+        Within `intervene` it is that of a model derived from this one.
+        """
+        if self._compiled is None:
+            return self._fingerprint
+        listed = self._compiled.interventions
+        how = "intervened on: " + ", ".join(f"{one.kind} at {one.site}" for one in listed)
+        settings = {"interventions": [one.model_dump(mode="json") for one in listed]}
+        return self._fingerprint.derive(how, {}, settings)
+
+    @cached_property
+    def _fingerprint(self) -> Fingerprint:
         loaded = self.loaded
         tokenizer = loaded.tokenizer.serialised()
         dtype = str(loaded.dtype).removeprefix("torch.")
@@ -145,6 +164,7 @@ class Model:
             self.fingerprint,
             batch_tokens=batch_tokens,
             progress=progress,
+            interventions=self._compiled,
         )
 
     def capture_to(
@@ -177,8 +197,97 @@ class Model:
         with ActivationStore.create(
             folder, self.fingerprint, wanted, self.d_model, readings=readings, resume=True
         ) as store:
-            capture_to(store, self.engine, documents, batch_tokens=batch_tokens, progress=progress)
+            capture_to(
+                store,
+                self.engine,
+                documents,
+                batch_tokens=batch_tokens,
+                progress=progress,
+                interventions=self._compiled,
+            )
         return store
+
+    def log_likelihood(
+        self,
+        prompts: Sequence[Text],
+        continuations: Sequence[str],
+        *,
+        batch_tokens: int = 4096,
+        progress: bool = False,
+    ) -> list[float]:
+        """Return how likely each continuation is after its prompt.
+
+        A continuation is tokenised by itself: it begins with a token of its own.
+
+        Args:
+            prompts: texts; or conversations, which go through the model's chat template up to
+                where the model speaks.
+            continuations: one for each prompt.
+            batch_tokens: most tokens in a batch, padding counted.
+            progress: show a bar.
+
+        Returns:
+            Natural logs of probabilities, summed over the tokens of each continuation.
+
+        Raises:
+            InputError: a text cannot be read or has no tokens, or the model is not causal.
+
+        Example:
+            >>> model.log_likelihood(["The capital of France is"] * 2, [" Paris", " Rome"])
+        """
+        return log_likelihood(
+            self.engine,
+            prompts,
+            continuations,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            interventions=self._compiled,
+        )
+
+    @contextmanager
+    def intervene(self, *interventions: Intervention) -> Iterator["Model"]:
+        """Run the model changed, within a `with` block.
+
+        `capture`, `capture_to`, `log_likelihood` and `generate` all do. Blocks within blocks add
+        theirs after those outside. A text that is captured counts as a prompt.
+
+        Args:
+            interventions: in the order in which they apply.
+
+        Raises:
+            InputError: one of them does not fit this model.
+
+        Example:
+            >>> with model.intervene(endoscope.add(direction, strength=4)):
+            ...     model.capture(["The cat sat."], "resid_post.20")
+        """
+        if not all(isinstance(one, Intervention) for one in interventions):
+            raise InputError(
+                "Something else than an intervention was given.",
+                "Give them one by one: intervene(add(...), ablate(...)).",
+            )
+        outside = self._compiled
+        self._compiled = self.engine.compile([*self.interventions, *interventions])
+        try:
+            yield self
+        finally:
+            self._compiled = outside
+
+    @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """What changes the model now, in order."""
+        return () if self._compiled is None else self._compiled.interventions
+
+    def typical_norm(self, site: str | Site) -> float:
+        """Return the median norm at a site, over the tokens of a small text in two languages.
+
+        The first token of each text is left out: in most models it is an attention sink with a
+        norm of its own. Measured once a model (in its dtype) and kept in the cache folder.
+
+        Raises:
+            InputError: the model has no such site.
+        """
+        return self._norms(Site.parse(site))
 
     def __repr__(self) -> str:
         return (

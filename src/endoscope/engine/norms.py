@@ -1,0 +1,78 @@
+"""The typical norm of a site: what strengths are multiples of."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+
+import torch
+from torch import Tensor
+
+from endoscope.artifacts import Fingerprint, atomic_file
+from endoscope.cache import cache_folder
+from endoscope.engine.base import Engine
+from endoscope.engine.batching import Row
+from endoscope.errors import InputError
+from endoscope.models import Site, SiteKind
+
+
+@cache
+def reference_texts() -> tuple[str, ...]:
+    """Return the texts that norms are measured on: about 400 tokens, English and Japanese."""
+    text = files("endoscope.engine").joinpath("reference.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+class TypicalNorms:
+    """Median norms over the tokens of the reference texts, the first of each left out.
+
+    The first token is an attention sink in most models, with a norm of its own. All sites of a
+    kind are measured at once, and kept in the cache folder.
+
+    Args:
+        engine: measures them, without interventions.
+        fingerprint: of the model; called when it is needed, as it takes a while the first time.
+    """
+
+    def __init__(self, engine: Engine, fingerprint: Callable[[], Fingerprint]) -> None:
+        self._engine = engine
+        self._fingerprint = fingerprint
+        self._known: dict[SiteKind, list[float]] = {}
+
+    def __call__(self, site: Site) -> float:
+        """Return the typical norm of a site.
+
+        Raises:
+            InputError: the model has no such site.
+        """
+        self._engine.anatomy.check(site)
+        if site.kind not in self._known:
+            self._known[site.kind] = self._kept(site.kind)
+        return self._known[site.kind][site.layer]
+
+    def _kept(self, kind: SiteKind) -> list[float]:
+        """Return the norms of a kind's sites from the cache, or measure and keep them."""
+        texts = hashlib.sha256("\n".join(reference_texts()).encode()).hexdigest()
+        model = self._fingerprint()  # dtype and tokenizer matter here
+        key = f"{model.digest} {model.dtype} {model.tokenizer} {texts} {kind}"
+        path = cache_folder() / "norms" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no cache, or a broken one
+            norms = [float(norm) for norm in json.loads(path.read_bytes())["norms"]]
+            if len(norms) == self._engine.anatomy.n_layers:
+                return norms
+        norms = self._measure(kind)
+        with suppress(OSError, InputError), atomic_file(path) as temporary:  # only a convenience
+            temporary.write_text(json.dumps({"kind": kind, "norms": norms}), encoding="utf-8")
+        return norms
+
+    def _measure(self, kind: SiteKind) -> list[float]:
+        sites = [Site(layer, kind) for layer in range(self._engine.anatomy.n_layers)]
+        encoded = self._engine.tokenizer.encode_batch(reference_texts())
+        rows = [Row(one.ids, start=1) for one in encoded]
+        found: dict[Site, list[Tensor]] = {site: [] for site in sites}
+        for _, values in self._engine.read(rows, sites, batch_tokens=256):
+            for site, value in values.items():
+                found[site].append(value.float().norm(dim=1))
+        return [float(torch.cat(found[site]).median()) for site in sites]
