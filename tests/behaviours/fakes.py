@@ -16,6 +16,7 @@ class FakeModel:
 
     name = "fake"
     adapter = None
+    interventions = ()
 
     def __init__(
         self,
@@ -32,7 +33,9 @@ class FakeModel:
         self.asked.append(how)
         return [self.answer(_last(prompt)) for prompt in prompts]
 
-    def log_likelihood(self, prompts: Sequence[Any], continuations: Sequence[str]) -> list[float]:
+    def log_likelihood(
+        self, prompts: Sequence[Any], continuations: Sequence[str], **how: Any
+    ) -> list[float]:
         pairs = zip(prompts, continuations, strict=True)
         return [self.likely(_last(prompt), continuation) for prompt, continuation in pairs]
 

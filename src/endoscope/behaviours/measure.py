@@ -43,6 +43,7 @@ def measure(
         model=model.fingerprint,
         model_name=model.name,
         adapter=model.adapter,
+        interventions=model.interventions,
         seed=seed,
         items=item_scores(behaviour.items, items),
         controls=item_scores(behaviour.controls, controls),

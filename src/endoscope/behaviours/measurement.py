@@ -15,6 +15,7 @@ from endoscope.behaviours.behaviour import Behaviour
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.scorers import Score
 from endoscope.errors import InputError
+from endoscope.interventions import AnyIntervention
 from endoscope.statistics import bootstrap_interval
 
 WORST = 5  # how many items of the tail are named
@@ -73,6 +74,7 @@ class Measurement(_Record):
         model: fingerprint of the model.
         model_name: the name under which it was opened.
         adapter: the folder of the PEFT adapter that was given beside that name, if one was.
+        interventions: what changed the model, in order.
         seed: of the sampling and the resampling.
         mean: over the items.
         control_mean: over the controls; None without any.
@@ -90,6 +92,7 @@ class Measurement(_Record):
     model: Fingerprint
     model_name: str
     adapter: str | None = None
+    interventions: tuple[AnyIntervention, ...] = ()
     seed: int
     mean: Figure
     control_mean: Figure | None = None

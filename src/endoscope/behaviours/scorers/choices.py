@@ -66,6 +66,7 @@ class ChoicesScorer(BaseModel):
         found = model.log_likelihood(
             [reading.prompt for reading in readings],
             [reading.continuation for reading in readings],
+            progress=progress,
         )
         sums = [torch.zeros(1 + len(item.others), dtype=torch.float64) for item in items]
         for reading, value in zip(readings, found, strict=True):
