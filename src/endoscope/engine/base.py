@@ -1,12 +1,13 @@
 """What every engine can be asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from endoscope.engine.batching import Row
+from endoscope.engine.requests import Request, Step
 from endoscope.interventions import Compiled, Intervention
 from endoscope.models import Anatomy, Site, SiteKind, TextTokenizer
 
@@ -91,4 +92,35 @@ class Engine(Protocol):
         Raises:
             InputError: a gate would need more than one forward pass.
         """
+        ...
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[str, Step]]:
+        """Run requests to their end and yield their steps with their ids, as they come.
+
+        Raises:
+            InputError: one of them cannot run on this model; then none does.
+        """
+        ...
+
+    def iterate(self, request: Request) -> Iterator[Step]:
+        """Run a request as `submit` does, for callers without an event loop."""
+        ...
+
+    def submit(self, request: Request) -> AsyncIterator[Step]:
+        """Let a request run beside others; iterate in the event loop that calls this.
+
+        Leaving the iterator before its end cancels the request.
+
+        Raises:
+            InputError: the request cannot run on this model, or its id is in use.
+            EngineFailedError: the engine has ended.
+        """
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """End a request before its next token; its last step says so. Unknown ones are ignored."""
+        ...
+
+    def close(self) -> None:
+        """End all requests, and wait until nothing runs any more."""
         ...

@@ -1,7 +1,7 @@
 """The model that a user holds: what `endoscope.open` returns."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,15 @@ from endoscope.activations import Activations, ActivationStore
 from endoscope.artifacts import Fingerprint, fingerprint_of, fingerprint_of_file
 from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.capture import Text, capture, capture_to, prepare
+from endoscope.engine.generate import generate, stream
 from endoscope.engine.likelihood import log_likelihood
 from endoscope.engine.norms import TypicalNorms
+from endoscope.engine.requests import Sampling, Step
 from endoscope.engine.transformers import TransformersEngine
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, TextTokenizer, load, parse_sites
+from endoscope.readouts import Readout
 
 
 def open(
@@ -244,6 +247,68 @@ class Model:
             interventions=self._compiled,
         )
 
+    def generate(
+        self,
+        prompts: Sequence[Text],
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        progress: bool = False,
+    ) -> list[str]:
+        """Continue texts, or answer conversations, many at once.
+
+        Args:
+            prompts: texts, or conversations (lists of `{"role", "content"}`) whose next turn is the
+                model's.
+            max_tokens: the most tokens to generate for each.
+            temperature: 0 takes the most probable token.
+            top_p: sample among the most probable tokens that together have this probability.
+            seed: of the random numbers; each prompt has its own, so equal prompts may differ.
+            stop: texts that end a generation; they are not part of it.
+            progress: show a bar.
+
+        Returns:
+            What was generated for each prompt, in order.
+
+        Raises:
+            InputError: a prompt cannot be read or is too long, or the model does not generate.
+
+        Example:
+            >>> model.generate(["The capital of France is"], max_tokens=8)
+        """
+        sampling = Sampling(max_tokens, temperature, top_p, seed=seed, stop=_several(stop))
+        return generate(self.engine, prompts, sampling, self.interventions, progress=progress)
+
+    def stream(
+        self,
+        prompt: Text,
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        readouts: Mapping[str, Readout] | None = None,
+    ) -> Iterator[Step]:
+        """Continue one text or conversation token by token; leaving the loop ends it.
+
+        Args:
+            prompt: as one of those of `generate`; so are the other arguments.
+            readouts: what to read on the way, by name; a `Probe` has one.
+
+        Yields:
+            A step a token, with its text, its place and what was read.
+
+        Example:
+            >>> for step in model.stream("The capital of France is", max_tokens=8):
+            ...     print(step.text, end="", flush=True)
+        """
+        sampling = Sampling(max_tokens, temperature, top_p, seed=seed, stop=_several(stop))
+        return stream(self.engine, prompt, sampling, readouts or {}, self.interventions)
+
     @contextmanager
     def intervene(self, *interventions: Intervention) -> Iterator["Model"]:
         """Run the model changed, within a `with` block.
@@ -294,3 +359,7 @@ class Model:
             f"Model({self.name!r}: {self.n_layers} layers, d_model {self.d_model}, "
             f"{str(self.dtype).removeprefix('torch.')} on {self.device})"
         )
+
+
+def _several(texts: Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)

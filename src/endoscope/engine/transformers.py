@@ -11,11 +11,16 @@ from torch import Tensor
 
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row, pad, plan
+from endoscope.engine.core import DEFAULT, Core, Limits
 from endoscope.engine.hooks import PackedRows, Visit, positions_of, visiting
 from endoscope.engine.likelihood import log_probabilities
+from endoscope.engine.preparing import Preparing
+from endoscope.engine.requests import Request, Step
+from endoscope.engine.streaming import Steps, Streams
+from endoscope.engine.transformers_batch import TransformersBatch
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention, Operator, compile_interventions
-from endoscope.models import LoadedModel, Site
+from endoscope.models import LoadedModel, Site, Vocabulary
 
 
 class _AllRead(Exception):  # noqa: N818 - a signal, not an error
@@ -38,12 +43,14 @@ class TransformersEngine:
     """
 
     def __init__(self, loaded: LoadedModel, norms: Callable[[Site], float] = _no_norms) -> None:
+        self.loaded = loaded
         self.anatomy = loaded.anatomy
         self.tokenizer = loaded.tokenizer
         self.device = loaded.device
         self.dtype = loaded.dtype
         self.lock = threading.RLock()
         self._norms = norms
+        self._streams: Streams | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -64,6 +71,66 @@ class TransformersEngine:
     @cached_property
     def _prefix(self) -> list[int]:
         return self.tokenizer.prefix()
+
+    def core(self, limits: Limits = DEFAULT) -> Core:
+        """Return what runs requests, with a cache of its own; hold `lock` during its steps.
+
+        Raises:
+            InputError: the model reads texts as a whole, so it cannot generate.
+        """
+        if not self.anatomy.causal:
+            raise InputError(
+                f"A {self.anatomy.family} model reads texts as a whole; it does not generate.",
+                "Open a causal model.",
+            )
+        batch = TransformersBatch(self.anatomy, self.device, self.dtype)
+        return Core(batch, self._prepare, limits)
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[str, Step]]:
+        """Run requests to their end (see `Engine.run`)."""
+        core = self.core()
+        for request in requests:
+            core.add(request)
+        while not core.idle:
+            with self.lock:
+                steps = core.step()
+            yield from steps
+
+    def iterate(self, request: Request) -> Iterator[Step]:
+        """Run a request for a caller without an event loop (see `Engine.iterate`)."""
+        return self.streams().iterate(request)
+
+    def submit(self, request: Request) -> Steps:
+        """Let a request run beside others (see `Engine.submit`)."""
+        return self.streams().submit(request)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request before its next token (see `Engine.cancel`)."""
+        self.streams().cancel(request_id)
+
+    def close(self) -> None:
+        """End all requests (see `Engine.close`)."""
+        with self.lock:
+            streams, self._streams = self._streams, None
+        if streams is not None:
+            streams.close()
+
+    def streams(self, limits: Limits = DEFAULT) -> Streams:
+        """Return what runs requests in the background; the first call says how many at once."""
+        with self.lock:
+            if self._streams is None:
+                self._streams = Streams(self.core(limits), self.lock)
+            return self._streams
+
+    @cached_property
+    def _prepare(self) -> Preparing:
+        return Preparing(
+            self.anatomy,
+            Vocabulary(self.tokenizer.hf),
+            self.loaded.ends,
+            self.compile,
+            self.unscored,
+        )
 
     def read(
         self,

@@ -164,6 +164,7 @@ class Anatomy:
         base: the model without its head; calling it runs the blocks.
         kinds: the kinds of site that exist here.
         max_tokens: the longest sequence that the model was made for, if it says so.
+        vocabulary_size: how many token ids it knows.
         windows: for each type of attention in its layers, how many tokens back a token sees,
             itself included; None: all.
         mask_by_layer: whether it takes a mask for each of these types, or one for all layers.
@@ -196,6 +197,7 @@ class Anatomy:
         self.kinds: tuple[SiteKind, ...] = tuple(
             kind for kind in KINDS if not (parallel and kind == "resid_mid")
         )
+        self.vocabulary_size: int = self.base.get_input_embeddings().num_embeddings
         self.mask_by_layer = row.reach == "by_layer"
         self.windows = _windows(row.reach, config)
         self._head = module.get_output_embeddings() if row.causal else None  # type: ignore[operator]
@@ -236,6 +238,20 @@ class Anatomy:
         if self._softcap is not None:
             logits = self._softcap * torch.tanh(logits / self._softcap)
         return logits
+
+    @property
+    def unembedding(self) -> Tensor:
+        """What the head multiplies by, `[vocabulary, d_model]`.
+
+        Raises:
+            InputError: the model has no head that predicts the next token.
+        """
+        if self._head is None:
+            raise InputError(
+                "This model has no unembedding.", "Open one that predicts the next token."
+            )
+        weight: Tensor = self._head.weight
+        return weight
 
     def __repr__(self) -> str:
         return f"Anatomy({self.n_layers} layers, d_model {self.d_model}, {self.stream})"

@@ -20,7 +20,7 @@ class ByteLevelRepair:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._bytes = {symbol: value for value, symbol in enumerate(_alphabet())}
+        self._bytes = byte_symbols()
         vocabulary = tokenizer.get_vocab()
         missing = [value for symbol, value in self._bytes.items() if symbol not in vocabulary]
         classes = b"".join(re.escape(bytes([value])) for value in missing)
@@ -29,7 +29,7 @@ class ByteLevelRepair:
     @staticmethod
     def applies(tokenizer: Any) -> bool:
         """Whether this is a byte-level tokenizer."""
-        return type(tokenizer.backend_tokenizer.decoder).__name__ == "ByteLevel"
+        return is_byte_level(tokenizer)
 
     def needed(self, text: str) -> bool:
         """Whether the text has bytes that the vocabulary lacks."""
@@ -66,8 +66,13 @@ class ByteLevelRepair:
         return repaired
 
 
-def _alphabet() -> list[str]:
-    """The printable character that stands for each byte (Radford et al. 2019, GPT-2)."""
+def is_byte_level(tokenizer: Any) -> bool:
+    """Whether a fast tokenizer's vocabulary is made of bytes."""
+    return type(tokenizer.backend_tokenizer.decoder).__name__ == "ByteLevel"
+
+
+def byte_symbols() -> dict[str, int]:
+    """Return the printable character that stands for each byte (Radford et al. 2019, GPT-2)."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+    return {chr(byte if byte in printable else next(others)): byte for byte in range(256)}

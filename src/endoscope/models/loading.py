@@ -42,6 +42,14 @@ class LoadedModel:
     gguf_sha256: str | None = None
     adapter: Path | None = None
 
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a text."""
+        settings: Any = self.module.generation_config
+        listed = settings.eos_token_id if settings is not None else None
+        ids = listed if isinstance(listed, list) else [listed]
+        return frozenset(one for one in (*ids, self.tokenizer.hf.eos_token_id) if one is not None)
+
 
 def load(
     name: str | Path,

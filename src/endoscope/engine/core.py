@@ -1,0 +1,238 @@
+"""Many requests on one model: they join and leave its batch between two tokens.
+
+Nothing here waits or runs in the background: `step` runs one forward pass, and the same requests
+added and cancelled between the same steps give the same answers.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from endoscope.engine.passes import Pass
+from endoscope.engine.requests import Request, Step
+from endoscope.engine.running import Running
+from endoscope.engine.sampling import choose
+from endoscope.engine.transformers_batch import TransformersBatch
+from endoscope.interventions import Operator
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much runs at once.
+
+    Attributes:
+        requests: most requests in the batch; others wait, first come first served.
+        prompt_tokens: most tokens of prompts between two tokens of those that are generating.
+        cache_tokens: most tokens that the cache is made for: the requests in the batch, times the
+            most tokens that the longest of them can come to. One request alone may have more.
+    """
+
+    requests: int = 64
+    prompt_tokens: int = 256
+    cache_tokens: int = 65_536
+
+
+DEFAULT = Limits()
+
+
+class Core:
+    """Runs requests, one forward pass a step.
+
+    The batch is: rows that generate, one token a pass; behind them the prompt that is being read,
+    in pieces, or a few short ones. A pass is of one kind or the other, in turns.
+
+    Args:
+        batch: the rows of the model.
+        prepare: checks a request and makes it ready to run.
+        limits: how much runs at once.
+    """
+
+    def __init__(
+        self,
+        batch: TransformersBatch,
+        prepare: Callable[[Request], Running],
+        limits: Limits = DEFAULT,
+    ) -> None:
+        self.prepare = prepare
+        self._batch = batch
+        self._operator = Operator(batch.device, batch.dtype)
+        self._limits = limits
+        self._waiting: deque[Running] = deque()
+        self._joining: list[Running] = []
+        self._rows: list[Running] = []
+        self._slots = set(range(1, limits.requests + 1))
+        self._cancelled: set[str] = set()
+        self._prompts_next = True
+        self._decoding: Pass | None = None  # the same until somebody joins or leaves
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self._waiting or self._joining or self._rows)
+
+    def add(self, request: Request) -> None:
+        """Let a request wait for its turn.
+
+        Raises:
+            InputError: it cannot run on this model, or its name is in use.
+        """
+        self.enter(self.prepare(request))
+
+    def enter(self, running: Running) -> None:
+        """Let a request that `prepare` gave wait for its turn."""
+        self._waiting.append(running)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request before its next token; the next step says so. Unknown ones are ignored."""
+        self._cancelled.add(request_id)
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[str, Step]]:
+        """Run one forward pass at most and return what came of it, request by request."""
+        out = self._cancel()
+        if self._prompts_next or not self._rows:
+            self._invite()
+            if self._joining:
+                self._prompts_next = False
+                return out + self._read_prompts()
+        self._prompts_next = True
+        return out + self._generate() if self._rows else out
+
+    def _cancel(self) -> list[tuple[str, Step]]:
+        names, self._cancelled = self._cancelled, set()
+        everybody = (*self._waiting, *self._joining, *self._rows) if names else ()
+        ended = [one for one in everybody if one.request.id in names]
+        for one in ended:
+            self._leave(one)
+        return [(one.request.id, one.end("cancelled")) for one in ended]
+
+    def _invite(self) -> None:
+        """Choose whose prompts are read next: the first that waits, and who fits beside it."""
+        if self._joining:
+            return
+        while self._waiting and self._fits(self._waiting[0]):
+            running = self._waiting.popleft()
+            self._joining.append(running)
+            if running.compiled is not None:
+                running.slot = self._slots.pop()
+                self._operator.admit(
+                    running.slot,
+                    running.compiled,
+                    len(running.request.token_ids),
+                    unscored=running.unscored,
+                )
+
+    def _fits(self, running: Running) -> bool:
+        together = [*self._rows, *self._joining, running]
+        if len(together) > self._limits.requests:
+            return False
+        if len(together) * max(one.longest for one in together) > self._limits.cache_tokens:
+            return len(together) == 1
+        if not self._joining:
+            return True  # however long: it is read in pieces
+        lengths = [one.prompt_left for one in (*self._joining, running)]
+        padded = len(lengths) * max(lengths)
+        return padded <= self._limits.prompt_tokens and padded <= 1.25 * sum(lengths)
+
+    def _read_prompts(self) -> list[tuple[str, Step]]:
+        """Read the next piece of the prompts that are joining, and sample where they end."""
+        joining, first = self._joining, len(self._rows)
+        start = joining[0].done
+        chunks = [
+            one.request.token_ids[start : start + self._limits.prompt_tokens] for one in joining
+        ]
+        self._reserve(start + max(map(len, chunks)))
+        watch = Pass(joining, self._operator, self._batch.device)
+        final = self._batch.chunk(first, chunks, start, watch)
+        for one, chunk in zip(joining, chunks, strict=True):
+            one.done += len(chunk)
+        failed = watch.read_chunks([len(chunk) for chunk in chunks], start)
+        self._operator.end_forward()
+        if joining[0].prompt_left and not failed:
+            return []
+        # Of several prompts each is read to its end at once; so all of them generate from here on.
+        self._rows += joining
+        self._joining = []
+        self._decoding = None
+        ends = torch.tensor([len(chunk) - 1 for chunk in chunks], device=final.device)
+        return self._sample(joining, final[torch.arange(len(chunks)), ends], failed)
+
+    def _generate(self) -> list[tuple[str, Step]]:
+        """Run the last token of every request that generates, and sample the next."""
+        rows = list(self._rows)
+        positions = [one.done for one in rows]
+        self._reserve(max(positions) + 1)
+        if self._decoding is None:
+            self._decoding = Pass(rows, self._operator, self._batch.device)
+        watch = self._decoding
+        final = self._batch.tokens([one.token for one in rows], positions, watch)
+        for one in rows:
+            one.done += 1
+        failed = watch.read_tokens()
+        self._operator.end_forward()
+        return self._sample(rows, final[:, 0], failed)
+
+    def _sample(
+        self, rows: list[Running], final: Tensor, failed: dict[Running, str]
+    ) -> list[tuple[str, Step]]:
+        """Choose the next token of each row whose text goes on; let go of those that end.
+
+        Args:
+            rows: whose the rows are.
+            final: what the model made of their last tokens, `[rows, d_model]`.
+            failed: those that could not be read, and why.
+        """
+        going = [i for i, one in enumerate(rows) if one.last is None and one not in failed]
+        steps: dict[Running, Step] = {}
+        if going:
+            logits = self._batch.logits(final if len(going) == len(rows) else final[going])
+            choices = choose(logits, [rows[i].chooser for i in going])
+            for i, choice in zip(going, choices, strict=True):
+                step = rows[i].take(choice) if choice.finite else None
+                if not choice.finite:
+                    failed[rows[i]] = _NOT_FINITE
+                elif step is not None:
+                    steps[rows[i]] = step
+        for one in rows:
+            if one in failed:
+                steps[one] = one.end("error", failed[one])
+            elif one.last is not None and one.read_all:
+                steps[one] = one.finish()
+        for one in reversed(rows):  # from the last on: what moves into a gap stays
+            if one in steps and steps[one].finish is not None:
+                self._leave(one)
+        return [(one.request.id, steps[one]) for one in rows if one in steps]
+
+    def _reserve(self, tokens: int) -> None:
+        together = [*self._rows, *self._joining]
+        self._batch.cache.reserve(len(together), tokens, max(one.longest for one in together))
+
+    def _leave(self, running: Running) -> None:
+        """Take a request out; the last rows close the gap, so that rows stay side by side."""
+        if running.slot:
+            self._operator.release(running.slot)
+            self._slots.add(running.slot)
+        if running in self._waiting:
+            self._waiting.remove(running)
+            return
+        cache = self._batch.cache
+        row = [*self._rows, *self._joining].index(running)
+        cache.wipe(row, running.done)
+        if running in self._joining:
+            self._joining.remove(running)
+        else:
+            self._decoding = None
+            last = self._rows.pop()
+            if last is not running:
+                self._rows[row] = last
+                cache.move(len(self._rows), row, last.done)
+            for one in self._joining:
+                cache.move(len(self._rows) + 1, len(self._rows), one.done)
+        if not (self._rows or self._joining or self._waiting):
+            cache.release()
+
+
+_NOT_FINITE = "The model's output is not finite: an intervention is too strong for it."
