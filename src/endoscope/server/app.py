@@ -28,7 +28,7 @@ from endoscope.server.errors import ApiError, install, overloaded
 from endoscope.server.examples import CHATS, COMPLETIONS, GUARD
 from endoscope.server.metrics import CONTENT_TYPE, Metrics
 from endoscope.server.redacting import Redacting
-from endoscope.server.sent import ChatSent, CompletionSent, GuardText, GuardTexts
+from endoscope.server.sent import UNSUPPORTED, ChatSent, CompletionSent, GuardText, GuardTexts
 from endoscope.server.served import Served
 from endoscope.server.shapes import ChatShape, CompletionShape
 from endoscope.server.streaming import GoneError, answer
@@ -62,7 +62,7 @@ class App:
         )
         app.include_router(self._operate())
         app.include_router(self._generate())
-        install(app)
+        install(app, UNSUPPORTED)
         app.add_exception_handler(GoneError, _gone)
         describe(app, served)
         self.fastapi = app

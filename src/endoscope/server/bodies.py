@@ -14,15 +14,13 @@ _MOST_DIGITS = 64
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read strictly."""
+    """A request whose JSON has been read strictly."""
+
+    parsed: Any = None
 
     async def json(self) -> Any:
-        """Return the body.
-
-        Raises:
-            ApiError: it is not JSON (NaN and infinity are not), or too deep.
-        """
-        return read_json(await self.body())
+        """Return the body."""
+        return self.parsed
 
 
 class JsonRoute(APIRoute):
@@ -34,9 +32,11 @@ class JsonRoute(APIRoute):
         takes_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
+            strict = JsonRequest(request.scope, request.receive)
             if takes_body:
                 check_type(request.headers.get("content-type", ""))
-            return await handler(JsonRequest(request.scope, request.receive))
+                strict.parsed = read_json(await strict.body())
+            return await handler(strict)
 
         return handle
 

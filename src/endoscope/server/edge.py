@@ -10,17 +10,13 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from endoscope.server.auth import Keys
-from endoscope.server.errors import ApiError, overloaded
+from endoscope.server.errors import ApiError, fault, overloaded
 from endoscope.server.logs import log
 
 MOST_BYTES = 4 * 2**20
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked for every few seconds
 _OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})  # tell nothing of anybody
 _LOOPBACK = ("127.0.0.1", "::1")
-
-
-class _TooLargeError(Exception):
-    """A body that went on past the limit."""
 
 
 class Edge:
@@ -79,14 +75,11 @@ class Edge:
                 self.keys.check(Headers(scope=call.scope).get("authorization"))
             call.check_length()
             await self.app(call.scope, call.receive, call.send)
-        except _TooLargeError:
-            await call.refuse(call.too_large())
         except ApiError as error:
             await call.refuse(error)
         except Exception as error:
             log("failed", "error", error=error, request=call.id)
-            message = "The server failed; the fault is its own. Its log says where."
-            await call.refuse(ApiError(500, message, code="internal_error"))
+            await call.refuse(fault())
 
 
 def _is_open(scope: Scope) -> bool:
@@ -113,9 +106,9 @@ class _Call:
     def check_length(self) -> None:
         length = Headers(scope=self.scope).get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._most:
-            raise _TooLargeError
+            raise self._too_large()
 
-    def too_large(self) -> ApiError:
+    def _too_large(self) -> ApiError:
         message = f"The body is longer than {self._most:,} bytes: send less at once."
         return ApiError(413, message, code="too_large")
 
@@ -123,7 +116,7 @@ class _Call:
         message = await self._receive()
         self._read += len(message.get("body", b""))
         if self._read > self._most:
-            raise _TooLargeError
+            raise self._too_large()
         return message
 
     async def send(self, message: Message) -> None:

@@ -1,6 +1,6 @@
 """Errors as OpenAI's clients expect them, without a word of what the client sent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -76,20 +76,37 @@ def overloaded(status: int, message: str, code: str, retry_after: int = 1) -> Ap
     return ApiError(status, message, code=code, retry_after=retry_after)
 
 
+def fault() -> ApiError:
+    """Return the error of a server that is itself to blame."""
+    message = "The server failed; the fault is its own. Its log says where."
+    return ApiError(500, message, code="internal_error")
+
+
 def bad_input(error: InputError, param: str | None = None, code: str = "invalid_value") -> ApiError:
     """Return what a room below refused, as a 400."""
     return ApiError(400, str(error), param=param, code=code)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, unsupported: Mapping[str, str] | None = None) -> None:
     """Make an application answer all errors in OpenAI's shape.
 
-    Whatever no one foresaw is left to the outermost layer (`Edge`), which answers 500.
+    What no one foresaw is a 500, and goes on to the outermost layer (`Edge`), which logs it.
+
+    Args:
+        app: the application.
+        unsupported: parameters that are known but cannot be honoured, and why.
     """
+
+    async def validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        problems = [p for p in error.errors() if p["loc"][:1] == ("body",)] or error.errors()
+        return respond(request, explain(problems, _known(app), unsupported or {}))
+
     app.add_exception_handler(ApiError, _api)
     app.add_exception_handler(InputError, _input)
-    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
 
 
 def respond(request: Request, error: ApiError) -> JSONResponse:
@@ -110,6 +127,11 @@ async def _input(request: Request, error: Exception) -> JSONResponse:
     return respond(request, bad_input(error))
 
 
+async def _fault(request: Request, error: Exception) -> JSONResponse:
+    del error  # its message may quote the request
+    return respond(request, fault())
+
+
 async def _http(request: Request, error: Exception) -> JSONResponse:
     """Answer what the framework itself refuses: there is no such path, or not with this method."""
     assert isinstance(error, HTTPException)
@@ -123,25 +145,28 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _validation(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    return respond(request, explain(error.errors(), _known(request.app)))
-
-
-def explain(problems: Iterable[Any], known: frozenset[str]) -> ApiError:
+def explain(
+    problems: Iterable[Any], known: frozenset[str], unsupported: Mapping[str, str]
+) -> ApiError:
     """Say in one line what is wrong with a body, without what it holds.
 
     Args:
         problems: as pydantic lists them.
         known: names of parameters. Others in a problem's place are the client's own text (or
             pydantic's names for the alternatives of a union) and are left out.
+        unsupported: parameters that cannot be honoured, and why.
     """
     # Of the alternatives of a union the one that got furthest is meant.
     problem = max(problems, key=lambda p: len(p["loc"]))
-    place = [part for part in problem["loc"] if isinstance(part, int) or part in known]
-    param = _dotted(place) or None
     kind, context = problem["type"], problem.get("ctx", {})
+    loc = problem["loc"][:-1] if kind == "extra_forbidden" else problem["loc"]
+    place = [part for part in loc if isinstance(part, int) or part in known]
+    param = _dotted(place) or None
     named = f"`{param}`" if param else "The body"
+    for part in place:
+        if part in unsupported:
+            message = f"{named} is not supported: {unsupported[part]}. Leave it out."
+            return ApiError(400, message, param=param, code="unsupported_parameter")
     if kind == "extra_forbidden":
         return _unknown(problem["loc"][-1], param, known)
     if kind == "value_error" and isinstance(context.get("error"), ValueError):

@@ -47,14 +47,18 @@ class Piece:
 
 async def plain(steps: AsyncIterator[Step]) -> AsyncGenerator[Piece]:
     """Pass on what an engine streams, a piece a token."""
-    async for step in steps:
-        yield Piece(
-            text=step.text,
-            tokens=(step,),
-            readings=readings(step),
-            finish=step.finish,
-            error=step.error,
-        )
+    try:
+        async for step in steps:
+            yield Piece(
+                text=step.text,
+                tokens=(step,),
+                readings=readings(step),
+                finish=step.finish,
+                error=step.error,
+            )
+    finally:
+        if isinstance(steps, AsyncGenerator):
+            await steps.aclose()
 
 
 def readings(step: Step) -> dict[str, list[Reading]]:

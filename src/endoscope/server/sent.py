@@ -6,7 +6,7 @@ schema says so and nothing is ignored in silence; `UNSUPPORTED` has what to say 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 MOST_CHOICES = 8
 MOST_PROMPTS = 8
@@ -78,6 +78,26 @@ Ignored = Annotated[Any, Field(description="Accepted and ignored.")]
 Stop = Annotated[Text, Field(min_length=1, max_length=256)]
 
 
+def _form(value: object) -> str | None:
+    """Tell a text from lists of several kinds, so that what is wrong is said of the right one."""
+    if isinstance(value, str):
+        return "as text"
+    if not isinstance(value, list):
+        return None
+    first = value[0] if value else None
+    if isinstance(first, str):
+        return "as texts"
+    return "as prompts" if isinstance(first, list) else "as parts"
+
+
+Stops = Annotated[
+    Annotated[Stop, Tag("as text")]
+    | Annotated[list[Stop], Field(min_length=1, max_length=16), Tag("as texts")]
+    | Annotated[Nothing, Tag("as parts")],
+    Discriminator(_form),
+]
+
+
 class EndoscopeOptions(Sent):
     """What only this server can do: steer, read and guard one request."""
 
@@ -126,7 +146,7 @@ class Sampled(Sent):
     n: Annotated[Whole, Field(ge=1, le=MOST_CHOICES)] | None = Field(
         default=None, description="How many answers to each prompt."
     )
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = Field(
+    stop: Stops | None = Field(
         default=None, description="Texts that end the answer and are not part of it."
     )
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = Field(
@@ -153,7 +173,11 @@ class Message(Sent):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MOST_MESSAGES)]
+    content: Annotated[
+        Annotated[Text, Tag("as text")]
+        | Annotated[list[TextPart], Field(min_length=1, max_length=MOST_MESSAGES), Tag("as parts")],
+        Discriminator(_form),
+    ]
     name: None = Field(default=None, description="Not supported: the model is not told it.")
     tool_calls: Nothing | None = None
 
@@ -203,7 +227,13 @@ Prompts = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_PROMPTS)
 class CompletionSent(Sampled):
     """`POST /v1/completions`."""
 
-    prompt: Text | Texts | TokenIds | Prompts = Field(
+    prompt: Annotated[
+        Annotated[Text, Tag("as text")]
+        | Annotated[Texts, Tag("as texts")]
+        | Annotated[TokenIds, Tag("as parts")]
+        | Annotated[Prompts, Tag("as prompts")],
+        Discriminator(_form),
+    ] = Field(
         description="A text, several, token ids, or several lists of them. Token ids are taken as "
         "they are; to texts the model's special tokens are added."
     )

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
 from endoscope.server.answers import Answer
-from endoscope.server.errors import ApiError
+from endoscope.server.errors import ApiError, fault
 from endoscope.server.joining import join
 from endoscope.server.logs import log
 from endoscope.server.pieces import Piece
@@ -89,8 +89,7 @@ async def _events(
         yield f"data: {_dumped(error)}\n\n".encode()
     except Exception as error:
         log("failed", "error", error=error, request=job.prepared.id)
-        fault = ApiError(500, "The server failed; the fault is its own.", code="internal_error")
-        yield f"data: {_dumped(fault)}\n\n".encode()
+        yield f"data: {_dumped(fault())}\n\n".encode()
 
 
 async def _after(

@@ -63,7 +63,7 @@ class VariantFile(Sent):
             return cls.model_validate(given)
         except ValidationError as error:
             known = frozenset((*cls.model_fields, *Defaults.model_fields))
-            problem = str(explain(error.errors(), known)).replace("/docs lists", _KEYS + " Not")
+            problem = str(explain(error.errors(), known, {})).replace("/docs lists", _KEYS + " Not")
             raise InputError(f"The variant {path}: {problem}", _KEYS) from None
 
 
