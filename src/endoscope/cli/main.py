@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from endoscope import __version__
-from endoscope.cli import bench, capture, guard, models, probe, proxy
+from endoscope.cli import bench, capture, guard, models, probe, proxy, serve
 from endoscope.errors import InputError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command(name="capture")(capture.capture)
 app.add_typer(probe.app, name="probe")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)
+app.command(name="serve")(serve.serve)
 app.command(name="bench")(bench.bench)
 
 

@@ -1,0 +1,164 @@
+"""`endoscope serve`: an OpenAI-compatible server that reads and steers as it streams."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from endoscope.errors import InputError
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="Embedded model, folder, .gguf file or hub id.")],
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="YAML of a variant: interventions, probes and guards under a model name of its "
+            "own (repeat for several).",
+        ),
+    ] = None,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]POLICY",
+            help="A policy that answers can go through: `pii`, or a YAML file (repeat).",
+        ),
+    ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="A probe that requests can read with (repeat)."),
+    ] = None,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER", help="A direction that interventions can name (repeat)."
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Where to listen; others than this machine need `0.0.0.0`, and then keys."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="Environment variable with the key that clients must send, or several with "
+            "commas. Keys are never given on the command line, where others can see them.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with a key a line.", show_default=False)
+    ] = None,
+    adapter: Annotated[str | None, typer.Option(help="Folder with a PEFT adapter.")] = None,
+    device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="`auto`, `fast`, `float32`, `bfloat16` or `float16`.")
+    ] = "auto",
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Answers at once; one with n choices counts n.")
+    ] = 16,
+    max_waiting: Annotated[
+        int, typer.Option(min=0, help="Answers that may wait for a place; beyond it is 429.")
+    ] = 64,
+    max_prompt_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt.")] = 4096,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 1024,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds for a request; it ends there with what it has."),
+    ] = 120.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that requests have to finish at the end.")
+    ] = 30.0,
+    log_level: Annotated[
+        str, typer.Option(help="`debug`, `info`, `warning` or `error`, as JSON on standard error.")
+    ] = "info",
+) -> None:
+    """Serve MODEL to clients of OpenAI's API, and to those who want to see and steer.
+
+    Prints the URL when it listens. Ctrl-C once lets running answers finish; twice ends at once.
+    `/docs` describes all paths. Prompts and answers are never logged.
+
+    **Examples**
+
+    - `endoscope serve smollm2-135m-instruct`,
+    then `curl localhost:8000/v1/models`
+
+    - `endoscope serve smollm2-135m-instruct --direction sea=directions/sea --probe tone=tone-probe`:
+    requests can say
+    `"endoscope": {"interventions": [{"kind": "add", "direction": "sea", "strength": 0.3}],
+    "probes": ["tone"]}`
+
+    - `endoscope serve smollm2-135m-instruct --guard pii --variant sailor.yaml`:
+    a model `sailor` beside the plain one, and answers without personal data for requests with
+    `"endoscope": {"guards": ["pii"]}`
+
+    - `KEY=$(openssl rand -hex 32) endoscope serve MODEL --host 0.0.0.0 --api-key-env KEY`
+    """
+    from endoscope.server.auth import Keys
+    from endoscope.server.logs import LEVELS, start
+
+    if log_level not in LEVELS:
+        raise InputError("There is no such log level.", f"Choose from: {', '.join(LEVELS)}.")
+    keys = Keys.read(api_key_env, api_key_file)
+    probes = {name: Path(path) for name, path in _named(probe, "--probe").items()}
+    directions = {name: Path(path) for name, path in _named(direction, "--direction").items()}
+    guards = _named(guard, "--guard", stem=True)
+    variants = [_split(text) for text in variant or ()]
+    start(log_level)
+
+    from endoscope.server.app import App
+    from endoscope.server.loading import Options, load
+    from endoscope.server.running import Server
+    from endoscope.server.served import Limits
+
+    options = Options(
+        model,
+        adapter,
+        device,
+        dtype,
+        variants=[(name, Path(path)) for name, path in variants],
+        guards=guards,
+        probes=probes,
+        directions=directions,
+        limits=Limits(max_requests, max_waiting, max_prompt_tokens, max_tokens, timeout),
+        keys=keys,
+    )
+    app = App(load(options))
+    if not keys and host not in ("127.0.0.1", "localhost", "::1"):
+        print(
+            "endoscope: anybody who reaches this address can use it: no key is set.",
+            file=sys.stderr,
+        )
+    Server(app.edge, host, port, ready=_say_ready, grace=grace, cut=app.worker.cut).listen()
+
+
+def _say_ready(url: str) -> None:
+    print(
+        f"Endoscope listens at {url} (OpenAI's API: {url}/v1; what there is: {url}/docs)",
+        flush=True,
+    )
+
+
+def _split(text: str) -> tuple[str | None, str]:
+    name, equals, path = text.partition("=")
+    return (name, path) if equals else (None, text)
+
+
+def _named(texts: list[str] | None, option: str, *, stem: bool = False) -> dict[str, str]:
+    """Read `NAME=WHERE`; where `stem` is set, `WHERE` alone is called by its file's name."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, where = _split(text)
+        if name is None and stem:
+            name = Path(where).stem
+        if not name or not where:
+            raise InputError(f"{option} has no name.", f"Give {option} NAME=FOLDER.")
+        if name in found:
+            raise InputError(f"Two of {option} are called {name}.", "Give each a name of its own.")
+        found[name] = where
+    return found
