@@ -11,6 +11,7 @@ from endoscope.interventions.gating import GateState
 from endoscope.interventions.lowrank import LowRank
 
 _FAR = 1 << 40  # beyond any position
+_NOTHING = 1e-6  # of a norm: what rounding leaves
 
 
 class Member(NamedTuple):
@@ -92,8 +93,7 @@ class Bank:
         # Selected, not multiplied: what another request's rows make of this one may overflow.
         moved = torch.addmm(h, torch.where(mine, z + form.c, 0), form.B)
         if self._keep is not None:
-            ratio = h.norm(dim=1) / moved.norm(dim=1).clamp(min=torch.finfo(h.dtype).tiny)
-            moved = torch.where(self._keep[slots][:, None], moved * ratio[:, None], moved)
+            moved = torch.where(self._keep[slots][:, None], _with_norm_of(h, moved), moved)
         return torch.where(changed[:, None], moved, h), changed
 
     def _acts(self, program: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
@@ -110,3 +110,9 @@ class Bank:
             closed = [not gate.is_open(position) for position in positions[rows].tolist()]
             acts[rows[torch.tensor(closed, dtype=torch.bool, device=rows.device)]] = False
         return acts
+
+
+def _with_norm_of(h: Tensor, moved: Tensor) -> Tensor:
+    """Return rows at the norms that they had; those of which nothing is left stay as they are."""
+    before, after = h.norm(dim=1, keepdim=True), moved.norm(dim=1, keepdim=True)
+    return moved * torch.where(after > _NOTHING * before, before / after, 1)

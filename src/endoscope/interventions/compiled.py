@@ -61,6 +61,9 @@ class Compiled:
         stages = (stage for several in self.stages.values() for stage in several)
         return any(stage.gate is not None and not stage.immediate for stage in stages)
 
+    def __repr__(self) -> str:
+        return f"Compiled({', '.join(map(repr, self.interventions))})"
+
 
 def compile_interventions(
     interventions: Iterable[Intervention], d_model: int, norms: Callable[[Site], float]

@@ -82,6 +82,7 @@ class Intervention(Strict):
     positions: Annotated[
         Positions,
         PlainValidator(_positions),
+        PlainSerializer(lambda given: given if isinstance(given, str) else list(given)),
         WithJsonSchema(
             {
                 "anyOf": [
