@@ -73,10 +73,10 @@ def byte_tokenizer() -> Any:
     return fast
 
 
-def tiny_module(name: str, seed: int = 0) -> Any:
+def tiny_module(name: str, seed: int = 0, **options: Any) -> Any:
     """A random model of one architecture, in fp32, in evaluation mode."""
     class_name, settings = CONFIGS[name]
-    config = getattr(transformers, class_name)(**(_SIZE | settings))
+    config = getattr(transformers, class_name)(**(_SIZE | settings | options))
     torch.manual_seed(seed)
     kind = transformers.AutoModel if name == "bert" else transformers.AutoModelForCausalLM
     module = kind.from_config(config, dtype=torch.float32).eval()

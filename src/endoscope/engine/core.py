@@ -14,7 +14,7 @@ from torch import Tensor
 from endoscope.engine.passes import Pass
 from endoscope.engine.requests import Request, Step
 from endoscope.engine.running import Running
-from endoscope.engine.sampling import choose
+from endoscope.engine.sampling import Choice, choose
 from endoscope.engine.transformers_batch import TransformersBatch
 from endoscope.interventions import Operator
 
@@ -149,16 +149,16 @@ class Core:
         final = self._batch.chunk(first, chunks, start, watch)
         for one, chunk in zip(joining, chunks, strict=True):
             one.done += len(chunk)
-        failed = watch.read_chunks([len(chunk) for chunk in chunks], start)
+        watch.read_chunks([len(chunk) for chunk in chunks], start)
         self._operator.end_forward()
-        if joining[0].prompt_left and not failed:
+        if joining[0].prompt_left and not joining[0].failed:
             return []
         # Of several prompts each is read to its end at once; so all of them generate from here on.
         self._rows += joining
         self._joining = []
         self._decoding = None
         ends = torch.tensor([len(chunk) - 1 for chunk in chunks], device=final.device)
-        return self._sample(joining, final[torch.arange(len(chunks)), ends], failed)
+        return self._sample(joining, final[torch.arange(len(chunks)), ends])
 
     def _generate(self) -> list[tuple[str, Step]]:
         """Run the last token of every request that generates, and sample the next."""
@@ -171,40 +171,28 @@ class Core:
         final = self._batch.tokens([one.token for one in rows], positions, watch)
         for one in rows:
             one.done += 1
-        failed = watch.read_tokens()
+        watch.read_tokens()
         self._operator.end_forward()
-        return self._sample(rows, final[:, 0], failed)
+        return self._sample(rows, final[:, 0])
 
-    def _sample(
-        self, rows: list[Running], final: Tensor, failed: dict[Running, str]
-    ) -> list[tuple[str, Step]]:
+    def _sample(self, rows: list[Running], final: Tensor) -> list[tuple[str, Step]]:
         """Choose the next token of each row whose text goes on; let go of those that end.
 
         Args:
             rows: whose the rows are.
             final: what the model made of their last tokens, `[rows, d_model]`.
-            failed: those that could not be read, and why.
         """
-        going = [i for i, one in enumerate(rows) if one.last is None and one not in failed]
-        steps: dict[Running, Step] = {}
+        going = [i for i, one in enumerate(rows) if one.last is None]
+        choices: dict[int, Choice] = {}
         if going:
             logits = self._batch.logits(final if len(going) == len(rows) else final[going])
-            choices = choose(logits, [rows[i].chooser for i in going])
-            for i, choice in zip(going, choices, strict=True):
-                step = rows[i].take(choice) if choice.finite else None
-                if not choice.finite:
-                    failed[rows[i]] = _NOT_FINITE
-                elif step is not None:
-                    steps[rows[i]] = step
-        for one in rows:
-            if one in failed:
-                steps[one] = one.end("error", failed[one])
-            elif one.last is not None and one.read_all:
-                steps[one] = one.finish()
-        for one in reversed(rows):  # from the last on: what moves into a gap stays
-            if one in steps and steps[one].finish is not None:
+            chosen = choose(logits, [rows[i].chooser for i in going])
+            choices = dict(zip(going, chosen, strict=True))
+        steps = [(one, one.take(choices.get(i))) for i, one in enumerate(rows)]
+        for one, step in reversed(steps):  # from the last on: what moves into a gap stays
+            if step is not None and step.finish is not None:
                 self._leave(one)
-        return [(one.request.id, steps[one]) for one in rows if one in steps]
+        return [(one.request.id, step) for one, step in steps if step is not None]
 
     def _reserve(self, tokens: int) -> None:
         together = [*self._rows, *self._joining]
@@ -233,6 +221,3 @@ class Core:
                 cache.move(len(self._rows) + 1, len(self._rows), one.done)
         if not (self._rows or self._joining or self._waiting):
             cache.release()
-
-
-_NOT_FINITE = "The model's output is not finite: an intervention is too strong for it."

@@ -1,10 +1,13 @@
 """What a forward pass over some requests reads and writes on its way."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from endoscope.engine.readings import Stream, Together
 from endoscope.engine.running import Running
 from endoscope.interventions import Operator
 from endoscope.models import Site
@@ -56,20 +59,32 @@ class Pass:
             self.values[site] = value
         return value
 
-    def read_chunks(self, lengths: Sequence[int], start: int) -> dict[Running, str]:
-        """Feed the readouts with pieces of prompts; return who could not be read, and why."""
-        failed: dict[Running, str] = {}
+    def read_chunks(self, lengths: Sequence[int], start: int) -> None:
+        """Feed the readouts with pieces of prompts, all from the same position on."""
         for number, (row, length) in enumerate(zip(self.rows, lengths, strict=True)):
-            if row.readings is not None:
-                values = {site: self.values[site][number, :length] for site in row.readings.sites}
-                row.readings.push(values, start)
-        return failed
+            if row.readings is None:
+                continue
+            inside = slice(max(0, row.readings.unscored - start), length)
+            values = {site: self.values[site][:, inside] for site in row.readings.sites}
+            for stream in row.readings.streams:
+                Together([stream], self._number(number)).push(values)
 
-    def read_tokens(self) -> dict[Running, str]:
-        """Feed the readouts with one token a row; return who could not be read, and why."""
-        failed: dict[Running, str] = {}
+    def read_tokens(self) -> None:
+        """Feed the readouts with one token a row."""
+        for together in self._together:
+            together.push(self.values)
+
+    @cached_property
+    def _together(self) -> list[Together]:
+        """The readouts of the pass; requests that share one are scored at once."""
+        places: dict[int, list[tuple[int, Stream]]] = defaultdict(list)
         for number, row in enumerate(self.rows):
-            if row.readings is not None:
-                values = {site: self.values[site][number] for site in row.readings.sites}
-                row.readings.push(values, row.done - 1)
-        return failed
+            for stream in row.readings.streams if row.readings is not None else ():
+                places[id(stream.readout)].append((number, stream))
+        return [
+            Together([stream for _, stream in several], self._number(*(i for i, _ in several)))
+            for several in places.values()
+        ]
+
+    def _number(self, *rows: int) -> Tensor:
+        return torch.tensor(rows, device=self._slots.device)

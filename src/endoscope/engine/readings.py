@@ -1,16 +1,13 @@
-"""The readouts of many requests, fed with what each forward pass brings."""
+"""The readouts of a request, fed with what each forward pass brings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from endoscope.models import Site
-from endoscope.readouts import Readout
-from endoscope.readouts.incremental import PositionScores
-
-
-class NotANumberError(Exception):
-    """A readout gave NaN: what it read, or what it is made of, is broken."""
+from endoscope.readouts import IncrementalScorer, PositionScores, Readout, push_together
 
 
 class RequestReadings:
@@ -18,32 +15,25 @@ class RequestReadings:
 
     Args:
         readouts: by name.
-        unscored: how many tokens at the start of the prompt were added by the tokenizer (BOS):
-            scoring a finished text leaves them out, and so they are left out here.
+        unscored: how many tokens at the start of the prompt were added to it (BOS). Scoring a
+            finished text leaves them out, and so they are left out here.
+
+    Attributes:
+        sites: where something is read.
+        fault: why there are no more readings, if there are none.
     """
 
     def __init__(self, readouts: Mapping[str, Readout], unscored: int) -> None:
-        self.scorers = {name: (one, one.stream()) for name, one in readouts.items()}
-        self.unscored = unscored
         self.sites = frozenset(site for one in readouts.values() for site in one.spec.sites)
+        self.unscored = unscored
+        self.fault: str | None = None
+        self.streams = [Stream(self, name, one, one.stream()) for name, one in readouts.items()]
         self._ready: dict[str, list[PositionScores]] = {name: [] for name in readouts}
 
-    def push(self, values: Mapping[Site, Tensor], start: int) -> None:
-        """Take what a pass brought, `[tokens, d_model]` at each site, from position `start` on."""
-        skip = max(0, self.unscored - start)
-        for name, (_, scorer) in self.scorers.items():
-            rows = {site: values[site][skip:] for site in scorer.spec.sites}
-            self.take(name, scorer.push(rows))
-
-    def take(self, name: str, scores: Iterable[PositionScores]) -> None:
-        """Keep scores, whose positions count from the first token that is scored.
-
-        Raises:
-            NotANumberError: one is NaN.
-        """
-        ready = self._ready[name]
-        for position, probabilities in scores:
-            ready.append(PositionScores(position + self.unscored, probabilities))
+    def take(self, name: str, scores: Sequence[PositionScores]) -> None:
+        """Keep scores, whose positions count from the first token that is scored."""
+        first = self.unscored
+        self._ready[name] += [one._replace(position=one.position + first) for one in scores]
 
     def ready(self) -> dict[str, tuple[PositionScores, ...]]:
         """Return what is final and was not returned before."""
@@ -54,6 +44,53 @@ class RequestReadings:
 
     def finish(self) -> dict[str, tuple[PositionScores, ...]]:
         """Return all that is left, at the end of the text."""
-        for name, (_, scorer) in self.scorers.items():
-            self.take(name, scorer.finish())
+        scores = [stream.scorer.finish() for stream in self.streams]
+        for stream, own in zip(self.streams, scores, strict=True):
+            self.take(stream.name, own)
+        check(self.streams, scores)
         return self.ready()
+
+
+class Stream(NamedTuple):
+    """One readout of one request."""
+
+    owner: RequestReadings
+    name: str
+    readout: Readout
+    scorer: IncrementalScorer
+
+
+class Together(NamedTuple):
+    """The streams of one readout in a pass, and the rows of the pass that they read.
+
+    Attributes:
+        streams: of requests that share the readout.
+        rows: their places in the batch, `[streams]`.
+    """
+
+    streams: list[Stream]
+    rows: Tensor
+
+    def push(self, values: Mapping[Site, Tensor]) -> None:
+        """Take what a pass brought, `[rows, tokens, d_model]` at each site."""
+        sites = self.streams[0].scorer.spec.sites
+        try:
+            rows = {site: values[site][self.rows] for site in sites}
+            scores = push_together([stream.scorer for stream in self.streams], rows)
+        except Exception as error:  # of the readout, so of all who share it and of nobody else
+            for stream in self.streams:
+                stream.owner.fault = f"A readout failed ({type(error).__name__})."
+            return
+        for stream, own in zip(self.streams, scores, strict=True):
+            stream.owner.take(stream.name, own)
+        check(self.streams, scores)
+
+
+def check(streams: Sequence[Stream], scores: Sequence[Sequence[PositionScores]]) -> None:
+    """Find scores that are no numbers: a probe that says nothing must not pass for a "no"."""
+    rows = [one.probabilities for own in scores for one in own]
+    if not rows or bool(torch.isfinite(torch.stack(rows)).all()):
+        return
+    for stream, own in zip(streams, scores, strict=True):
+        if not all(bool(torch.isfinite(one.probabilities).all()) for one in own):
+            stream.owner.fault = "A readout gave no number."

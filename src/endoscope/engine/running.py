@@ -68,15 +68,26 @@ class Running:
         return self._generated[-1]
 
     @property
-    def read_all(self) -> bool:
-        """Whether its last token has been through the model."""
-        return self.done == len(self.request.token_ids) + len(self._generated)
+    def failed(self) -> bool:
+        """Whether a readout has failed."""
+        return self.readings is not None and self.readings.fault is not None
 
-    def take(self, choice: Choice) -> Step | None:
-        """Take the token that follows; return its step, unless it ends the text and is to be read.
+    def take(self, choice: Choice | None) -> Step | None:
+        """Take what a pass brought; return the step that is due.
 
-        The end-of-text token stands for no text, so nothing is read there.
+        None is due while the last token of a text is yet to be read. The end-of-text token stands
+        for no text, so nothing is read there.
+
+        Args:
+            choice: the token that follows; None: none does, as the last was read.
         """
+        if self.readings is not None and self.readings.fault is not None:
+            return self.end("error", self.readings.fault)
+        if choice is None:
+            assert self.last is not None
+            return self._read_out(self.last)
+        if not choice.finite:
+            return self.end("error", "The model's output is not finite.")
         self._generated.append(choice.token_id)
         added, finish = self._add(choice.token_id)
         step = Step(
@@ -96,9 +107,16 @@ class Running:
         if finish is None:
             return replace(step, readings=self.readings.ready())
         if choice.token_id in self._ends:
-            return replace(step, readings=self.readings.finish())
+            return self._read_out(step)
         self.last = step
         return None
+
+    def _read_out(self, last: Step) -> Step:
+        assert self.readings is not None
+        left = self.readings.finish()
+        if self.readings.fault is not None:
+            return self.end("error", self.readings.fault)
+        return replace(last, readings=left)
 
     def _add(self, token: int) -> tuple[Added, Finish | None]:
         if token in self._ends:
@@ -111,12 +129,6 @@ class Running:
         rest = self._text.finish()
         whole = added._replace(text=added.text + rest.text)
         return whole, "stop" if rest.stopped else "length"
-
-    def finish(self) -> Step:
-        """Return the last step, once its token has been read."""
-        assert self.last is not None
-        assert self.readings is not None
-        return replace(self.last, readings=self.readings.finish())
 
     def end(self, finish: Finish, error: str | None = None) -> Step:
         """Return a step that ends the request without a token."""

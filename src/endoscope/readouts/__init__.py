@@ -10,7 +10,7 @@ from endoscope.readouts.heads import (
     MassMeanHead,
     head_from_tensors,
 )
-from endoscope.readouts.incremental import IncrementalScorer
+from endoscope.readouts.incremental import IncrementalScorer, PositionScores, push_together
 from endoscope.readouts.pooling import Pooling
 from endoscope.readouts.readout import Readout
 from endoscope.readouts.scores import Calibration, DocumentScores, TokenScores, log_odds
@@ -27,8 +27,10 @@ __all__ = [
     "LogisticHead",
     "MassMeanHead",
     "Pooling",
+    "PositionScores",
     "Readout",
     "TokenScores",
     "head_from_tensors",
     "log_odds",
+    "push_together",
 ]

@@ -15,7 +15,7 @@ from endoscope.errors import InputError
 
 
 class Head(Protocol):
-    """What scores features.
+    """What scores features: a linear projection of each token's, and what is made of those.
 
     Attributes:
         kind: its name in the registry and in files.
@@ -33,6 +33,15 @@ class Head(Protocol):
     @property
     def n_features(self) -> int:
         """The number of features of a token."""
+        ...
+
+    @property
+    def projection(self) -> Tensor:
+        """What the logits depend on: `[outputs, n_features]`."""
+        ...
+
+    def combine(self, projected: Tensor, documents: Tensor | None = None) -> Tensor:
+        """Return logits `[tokens, labels]` for projected features `[tokens, outputs]`."""
         ...
 
     def __call__(self, features: Tensor, documents: Tensor | None = None) -> Tensor:
@@ -56,8 +65,14 @@ class Head(Protocol):
         ...
 
 
-def _exact(tensor: Tensor) -> Tensor:
+def exact(tensor: Tensor) -> Tensor:
+    """Return a tensor in the precision of logits."""
     return tensor.float() if tensor.device.type == "mps" else tensor.double()
+
+
+def _projected(head: Head, features: Tensor) -> Tensor:
+    weight = exact(head.projection.to(features.device)).T
+    return torch.cat([exact(block) @ weight for block in torch.split(features, 8192)])
 
 
 class LinearHead:
@@ -84,11 +99,18 @@ class LinearHead:
         """The number of features of a token."""
         return self.weight.shape[1]
 
+    @property
+    def projection(self) -> Tensor:
+        """The weight, `[labels, n_features]`."""
+        return self.weight
+
+    def combine(self, projected: Tensor, documents: Tensor | None = None) -> Tensor:
+        """Return logits `[tokens, labels]` for projected features of the same shape."""
+        return projected + exact(self.bias.to(projected.device))
+
     def __call__(self, features: Tensor, documents: Tensor | None = None) -> Tensor:
         """Return logits `[tokens, labels]`."""
-        weight, bias = (_exact(t.to(features.device)) for t in (self.weight, self.bias))
-        blocks = [_exact(block) @ weight.T + bias for block in torch.split(features, 8192)]
-        return torch.cat(blocks)
+        return self.combine(_projected(self, features))
 
     def config(self) -> dict[str, Any]:
         """Return what a file needs beside the tensors."""
@@ -161,12 +183,23 @@ class AttentionHead:
         """The number of features of a token."""
         return self.query.shape[1]
 
+    @property
+    def projection(self) -> Tensor:
+        """Queries, then the values of each: `[queries * labels, n_features]`."""
+        return torch.cat([self.query, self.value.flatten(0, 1)])
+
+    def combine(self, projected: Tensor, documents: Tensor | None = None) -> Tensor:
+        """Return logits `[tokens, labels]`, those of class 0 zero, for projected features."""
+        queries = len(self.query)
+        attention, values = projected[:, :queries], projected[:, queries:]
+        bias = exact(self.bias.to(projected.device))
+        return _attend(
+            attention, torch.unflatten(values, 1, (queries, -1)), documents, bias, self.window
+        )
+
     def __call__(self, features: Tensor, documents: Tensor | None = None) -> Tensor:
         """Return logits `[tokens, labels]`, those of class 0 zero."""
-        query, value, bias = (
-            _exact(t.to(features.device)) for t in (self.query, self.value, self.bias)
-        )
-        return rolling_attention(_exact(features), documents, query, value, bias, self.window)
+        return self.combine(_projected(self, features), documents)
 
     def config(self) -> dict[str, Any]:
         """Return what a file needs beside the tensors."""
@@ -195,12 +228,17 @@ def rolling_attention(
 
     Shapes as in `AttentionHead`; differentiable, so that training runs what scoring runs.
     """
-    tokens, (queries, classes) = len(features), value.shape[:2]
-    attention = features @ query.T
-    values = (features @ value.flatten(0, 1).T).view(tokens, queries, classes)
+    values = torch.unflatten(features @ value.flatten(0, 1).T, 1, value.shape[:2])
+    return _attend(features @ query.T, values, documents, bias, window)
 
-    reach = torch.arange(min(window, max(tokens, 1)), device=features.device)
-    source = torch.arange(tokens, device=features.device)[:, None] - reach
+
+def _attend(
+    attention: Tensor, values: Tensor, documents: Tensor | None, bias: Tensor, window: int
+) -> Tensor:
+    """Attend to `[tokens, queries]` scores of `[tokens, queries, labels - 1]` values."""
+    tokens = len(attention)
+    reach = torch.arange(min(window, max(tokens, 1)), device=attention.device)
+    source = torch.arange(tokens, device=attention.device)[:, None] - reach
     outside = source < 0
     source = source.clamp(min=0)
     if documents is not None:

@@ -1,6 +1,6 @@
 """Scores of tokens while they are being decoded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from endoscope.errors import InputError
 from endoscope.models.sites import Site
 from endoscope.readouts.features import FeatureSpec
-from endoscope.readouts.heads import Head
+from endoscope.readouts.heads import Head, exact
 from endoscope.readouts.pooling import Pooling
 from endoscope.readouts.scores import Calibration
 
@@ -27,6 +27,10 @@ class IncrementalScorer:
     The score of a token comes `look_ahead` tokens after it, and is the one that scoring the whole
     document at once would give, whatever the pieces. Rows of added special tokens (BOS) are not
     to be pushed; batch scoring leaves them out too.
+
+    A head begins with a linear projection of the features, and the features of a token are rows
+    side by side: its own and those of the tokens that follow. So a row is projected once, when it
+    comes, and what it adds to its own token and to those before it is all that is kept of it.
 
     Args:
         spec: which rows become features.
@@ -55,9 +59,12 @@ class IncrementalScorer:
         self.head = head
         self.calibration = calibration or Calibration()
         self._pooled = None if pooling is None else pooling.start()
-        self._rows: dict[Site, Tensor] = {}  # not yet scored
-        self._features: Tensor | None = None  # scored, still within the head's history
-        self._position = 0
+        # Sums of the last `look_ahead` tokens, which still wait for others to add to them.
+        self._waiting: Tensor | None = None
+        self._weights: Tensor | None = None
+        self._before: Tensor | None = None  # projected, still within the head's history
+        self._pushed = 0
+        self._scored = 0
         self._finished = False
 
     @property
@@ -71,23 +78,16 @@ class IncrementalScorer:
         Raises:
             InputError: a site is missing, sites differ in length, or the stream has ended.
         """
-        if self._finished:
-            raise InputError("This stream has ended.", "Start another with stream().")
-        missing = [str(site) for site in self.spec.sites if site not in rows]
-        if missing:
-            raise InputError(f"Rows of {', '.join(missing)} are missing.", "Push every site.")
-        if len({len(rows[site]) for site in self.spec.sites}) != 1:
-            raise InputError("The sites were pushed with different numbers of rows.")
-        for site in self.spec.sites:
-            new = rows[site].detach()
-            held = self._rows.get(site)
-            self._rows[site] = new.clone() if held is None else torch.cat([held, new])
-        return self._score(self._pending() - self.spec.look_ahead)
+        return push_together([self], {site: value[None] for site, value in rows.items()})[0]
 
     def finish(self) -> list[PositionScores]:
         """Return the scores of the tokens that were still waiting for others; ends the stream."""
         self._finished = True
-        return self._score(self._pending())
+        left = min(self._pushed, self.spec.look_ahead)
+        if not left or self._waiting is None:
+            return []
+        logits = self._logits(self._waiting[-left:])
+        return self._numbered(self.calibration.probabilities(logits))
 
     def document(self) -> Tensor:
         """Return the document's probabilities `[labels]` from the tokens scored so far.
@@ -99,28 +99,93 @@ class IncrementalScorer:
             raise InputError("This probe scores tokens, not documents.", "Use what push() returns.")
         return self.calibration.probabilities(self._pooled.value())
 
-    def _pending(self) -> int:
-        return len(self._rows[self.spec.sites[0]]) if self._rows else 0
+    def _check(self, rows: Mapping[Site, Tensor]) -> None:
+        if self._finished:
+            raise InputError("This stream has ended.", "Start another with stream().")
+        missing = [str(site) for site in self.spec.sites if site not in rows]
+        if missing:
+            raise InputError(f"Rows of {', '.join(missing)} are missing.", "Push every site.")
+        if len({rows[site].shape[:2] for site in self.spec.sites}) != 1:
+            raise InputError("The sites were pushed with different numbers of rows.")
 
-    def _score(self, ready: int) -> list[PositionScores]:
-        if ready <= 0:
-            return []
-        one_document = torch.zeros(self._pending(), dtype=torch.long)
-        device = self._rows[self.spec.sites[0]].device
-        features = self.spec.at(
-            self._rows, one_document.to(device), torch.arange(ready, device=device)
-        )
-        self._rows = {site: rows[ready:] for site, rows in self._rows.items()}
+    def _weight(self, like: Tensor) -> Tensor:
+        """What a row adds: `[sites * d_model, (look_ahead + 1) * outputs]`, its own token first."""
+        if self._weights is None:
+            outputs = torch.unflatten(self.head.projection, 1, (self.spec.look_ahead + 1, -1))
+            self._weights = exact(outputs.permute(2, 1, 0).flatten(1).to(like.device))
+        return self._weights
 
-        before = 0 if self._features is None else len(self._features)
-        context = features if self._features is None else torch.cat([self._features, features])
-        logits = self.head(context)[before:]
+    def _still_waiting(self, like: Tensor) -> Tensor:
+        if self._waiting is None:
+            self._waiting = like.new_zeros(self.spec.look_ahead, like.shape[-1])
+        return self._waiting
+
+    def _take(self, sums: Tensor, waiting: Tensor) -> Tensor:
+        """Take n more rows; return which of the sums `[n, outputs]` are those of a token."""
+        outside = max(0, self.spec.look_ahead - self._pushed)  # before the first token
+        self._waiting = waiting
+        self._pushed += len(sums)
+        return sums[outside:] if outside else sums
+
+    def _logits(self, sums: Tensor) -> Tensor:
+        before = 0 if self._before is None else len(self._before)
+        context = sums if self._before is None else torch.cat([self._before, sums])
+        logits = self.head.combine(context)[before:]
         if self.head.history:
-            self._features = context[-self.head.history :]
+            self._before = context[-self.head.history :]
         if self._pooled is not None:
             self._pooled.push(logits)
+        return logits
 
-        first = self._position
-        self._position += ready
-        probabilities = self.calibration.probabilities(logits)
-        return [PositionScores(first + i, row) for i, row in enumerate(probabilities)]
+    def _numbered(self, probabilities: Tensor) -> list[PositionScores]:
+        first = self._scored
+        self._scored += len(probabilities)
+        return [PositionScores(first + i, row) for i, row in enumerate(probabilities.unbind())]
+
+
+def push_together(
+    scorers: Sequence[IncrementalScorer], rows: Mapping[Site, Tensor]
+) -> list[list[PositionScores]]:
+    """Push to several streams of one readout at once; the numbers are those of one by one.
+
+    Args:
+        scorers: made from the same readout, each for a document of its own.
+        rows: for each site `[scorers, n, d_model]`, the next n rows of each.
+
+    Returns:
+        What each `push` would have.
+
+    Raises:
+        InputError: a site is missing, sites differ in length, or a stream has ended.
+    """
+    one = scorers[0]
+    for scorer in scorers:
+        scorer._check(rows)
+    sums, waiting = _summed(scorers, rows)
+    taken = [scorer._take(s, w) for scorer, s, w in zip(scorers, sums, waiting, strict=True)]
+    if one.head.history or one._pooled is not None:
+        logits = [scorer._logits(own) for scorer, own in zip(scorers, taken, strict=True)]
+    else:
+        logits = [one.head.combine(torch.cat(taken))]
+    probabilities = one.calibration.probabilities(torch.cat(logits))
+    parts = torch.split(probabilities, [len(own) for own in taken])
+    return [scorer._numbered(part) for scorer, part in zip(scorers, parts, strict=True)]
+
+
+def _summed(
+    scorers: Sequence[IncrementalScorer], rows: Mapping[Site, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the sums that are final, `[scorers, n, outputs]`, and those that still wait."""
+    spec = scorers[0].spec
+    ahead = spec.look_ahead
+    features = torch.cat([rows[site].detach() for site in spec.sites], dim=-1)
+    added = exact(features) @ scorers[0]._weight(features)
+    if not ahead:
+        return added, added[:, :0]
+    added = torch.unflatten(added, -1, (ahead + 1, -1))
+    n = added.shape[1]
+    held = torch.stack([scorer._still_waiting(added) for scorer in scorers])
+    sums = torch.cat([held, held.new_zeros(len(scorers), n, held.shape[-1])], dim=1)
+    for step in range(ahead + 1):  # a row is the one at that distance after another's token
+        sums[:, ahead - step : ahead - step + n] += added[:, :, step]
+    return sums[:, :n], sums[:, n:]
