@@ -8,7 +8,7 @@ from endoscope.guard import Span
 from endoscope.server.errors import ApiError
 from endoscope.server.proxy.parts import Leaf
 from endoscope.server.proxy.placeholders import Form
-from endoscope.server.proxy.spread import Known, Spread
+from endoscope.server.proxy.spread import Known, spread
 from endoscope.server.proxy.vault import EXACT, Vault
 
 Document = Sequence[Leaf]
@@ -60,10 +60,10 @@ def replace(
         for document in documents
         for pair in _split(document, found[document_text(document)], vault.form)
     ]
-    spread = Spread(_known(marked, vault))
+    again = spread(_known(marked, vault), [leaf.text for leaf, _ in marked])
     counts: Counter[str] = Counter()
-    for leaf, marks in marked:
-        settled = _united([*marks, *(Mark(*again) for again in spread.find(leaf.text))])
+    for (leaf, marks), others in zip(marked, again, strict=True):
+        settled = _united([*marks, *(Mark(*other) for other in others)])
         if settled and leaf.fixed:
             raise ApiError(
                 422,

@@ -6,7 +6,7 @@ Case, width and white space do not matter, but for a word that may be an ordinar
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -19,6 +19,7 @@ _WORD = regex.compile(rf"[{SPACED}\p{{N}}_]")
 _KATAKANA = regex.compile(r"[\p{Katakana}ー]")
 _HIRAGANA = regex.compile(r"\p{Hiragana}")
 _ONE_WORD = regex.compile(rf"[{SPACED}]+")
+_BETWEEN = "\uffff"  # no character, so in no value
 _LEAST, _LEAST_DIGITS = 2, 4  # characters; fewer are everywhere
 
 
@@ -40,64 +41,73 @@ class Known(NamedTuple):
 
 
 class Folded:
-    """A text without the differences that do not matter, and where its characters were.
+    """Texts without the differences that do not matter, and where their characters were.
+
+    They are one string, for there can be thousands of values to look for in hundreds of texts.
 
     Args:
-        text: any string.
+        texts: any strings.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, texts: Iterable[str]) -> None:
         pieces: list[str] = []
-        self._at: list[int] = []  # where in the folded text each piece begins
-        self._spans: list[tuple[int, int]] = []
+        self._at: list[int] = []  # where in the folded string each piece begins
+        self._places: list[tuple[int, int, int]] = []
         length = 0
-        for match in _CLUSTER.finditer(text):
-            piece = " " if match[0].isspace() else normalize("NFKC", match[0]).casefold()
-            pieces.append(piece)
-            self._at.append(length)
-            self._spans.append(match.span())
-            length += len(piece)
-        self.text = "".join(pieces)
+        for index, text in enumerate(texts):
+            for match in _CLUSTER.finditer(text):
+                piece = _fold(match[0])
+                pieces.append(piece)
+                self._at.append(length)
+                self._places.append((index, *match.span()))
+                length += len(piece)
+            pieces.append(_BETWEEN)
+            length += len(_BETWEEN)
+        self._text = "".join(pieces)
 
-    def find(self, wanted: str) -> Iterator[tuple[int, int]]:
-        """Yield where a folded text stands, in the original text; whole characters."""
-        start = self.text.find(wanted)
+    def find(self, wanted: str) -> Iterator[tuple[int, int, int]]:
+        """Yield where a folded value stands: which text, and where in it; whole characters."""
+        start = self._text.find(wanted)
         while start >= 0:
             end = start + len(wanted)
-            first = bisect_right(self._at, start) - 1
-            last = bisect_right(self._at, end - 1) - 1
-            yield self._spans[first][0], self._spans[last][1]
-            start = self.text.find(wanted, end)
+            index, first, _ = self._places[bisect_right(self._at, start) - 1]
+            yield index, first, self._places[bisect_right(self._at, end - 1) - 1][2]
+            start = self._text.find(wanted, end)
+
+    def __repr__(self) -> str:
+        return f"Folded({len(self._text)} characters)"
 
 
-class Spread:
-    """Looks for known values in texts.
+def spread(known: Iterable[Known], texts: Sequence[str]) -> list[list[tuple[int, int, str]]]:
+    """Return for each text where known values stand in it, and what they are.
 
     Args:
         known: what was found.
+        texts: where to look.
+
+    Returns:
+        For each text `(start, end, label)`, in no order; they may overlap.
     """
+    found: list[list[tuple[int, int, str]]] = [[] for _ in texts]
+    values: dict[str, list[Known]] = {}
+    for value in dict.fromkeys(known):
+        wanted = "".join(_fold(match[0]) for match in _CLUSTER.finditer(value.text)).strip()
+        if len(wanted) >= (_LEAST_DIGITS if wanted.isdecimal() else _LEAST):
+            values.setdefault(wanted, []).append(value)
+    if not values:
+        return found
+    folded = Folded(texts)
+    for wanted, same in values.items():
+        for index, start, end in folded.find(wanted):
+            text = texts[index]
+            labels = (value.label for value in same if _same(text[start:end], value))
+            if _alone(text, start, end) and (label := next(labels, None)) is not None:
+                found[index].append((start, end, label))
+    return found
 
-    def __init__(self, known: Iterable[Known]) -> None:
-        self._known: dict[str, list[Known]] = {}
-        for value in dict.fromkeys(known):
-            wanted = Folded(value.text).text.strip()
-            if len(wanted) >= (_LEAST_DIGITS if wanted.isdecimal() else _LEAST):
-                self._known.setdefault(wanted, []).append(value)
 
-    def find(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Yield where known values stand, and what they are: `(start, end, label)`."""
-        if not self._known:
-            return
-        folded = Folded(text)
-        for wanted, values in self._known.items():
-            for start, end in folded.find(wanted):
-                for value in values:
-                    if _same(text[start:end], value) and _alone(text, start, end):
-                        yield start, end, value.label
-                        break
-
-    def __repr__(self) -> str:
-        return f"Spread({len(self._known)} values)"
+def _fold(cluster: str) -> str:
+    return " " if cluster.isspace() else normalize("NFKC", cluster).casefold()
 
 
 def _same(text: str, value: Known) -> bool:
