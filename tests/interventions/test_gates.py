@@ -194,7 +194,7 @@ def test_state_is_of_the_request_and_ends_with_it() -> None:
 def whole(readout: Readout, rows: Tensor, hold: str | int) -> list[int]:
     """Where it is open, from the scores of the finished text: nothing here is incremental."""
     features = readout.spec.features(
-        {site: rows for site in readout.spec.sites}, torch.zeros(len(rows), dtype=torch.long)
+        dict.fromkeys(readout.spec.sites, rows), torch.zeros(len(rows), dtype=torch.long)
     )
     logits = readout.head(features)
     if readout.pooling is None:
@@ -257,8 +257,8 @@ def test_what_streams_is_what_the_finished_text_says(
 def test_what_cannot_be_a_gate_is_refused() -> None:
     with pytest.raises(InputError, match="no class 'Y'"):
         Gate(readout=linear(SITE), label="Y")
+    twice = Readout(FeatureSpec((SITE,), readings=2), linear(SITE).head)
     with pytest.raises(InputError, match="twice"):
-        twice = Readout(FeatureSpec((SITE,), readings=2), linear(SITE).head)
         Gate(readout=twice, label="X")
     for wrong in (0, -1, True, "always"):
         with pytest.raises(InputError, match="hold"):

@@ -38,7 +38,8 @@ def visiting(anatomy: Anatomy, site: Site, visit: Visit) -> AbstractContextManag
 
     if side == "input":
         return module.register_forward_pre_hook(before, with_kwargs=True)
-    return module.register_forward_hook(after)
+    # First of all hooks: whoever else looks on (output_hidden_states does) sees what is written.
+    return module.register_forward_hook(after, prepend=True)
 
 
 class PackedRows(NamedTuple):
