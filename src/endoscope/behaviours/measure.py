@@ -43,7 +43,7 @@ def measure(
         model=model.fingerprint,
         model_name=model.name,
         adapter=model.adapter,
-        interventions=model.interventions,
+        interventions=model.interventions,  # type: ignore[arg-type]  # all are of AnyIntervention
         seed=seed,
         items=item_scores(behaviour.items, items),
         controls=item_scores(behaviour.controls, controls),

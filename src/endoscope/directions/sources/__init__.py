@@ -1,0 +1,15 @@
+"""Sources: what a direction is estimated from."""
+
+from endoscope.directions.sources.base import Source
+from endoscope.directions.sources.labelled import LabelledActivations, LabelledTexts
+from endoscope.directions.sources.prompts import SystemPrompts
+from endoscope.directions.sources.texts import ContrastingTexts, Pair
+
+__all__ = [
+    "ContrastingTexts",
+    "LabelledActivations",
+    "LabelledTexts",
+    "Pair",
+    "Source",
+    "SystemPrompts",
+]

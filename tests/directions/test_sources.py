@@ -1,0 +1,210 @@
+"""Sources: files, and which tokens' activations count."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import endoscope
+from endoscope.directions import ContrastingTexts, LabelledActivations, LabelledTexts, SystemPrompts
+from endoscope.engine import Model
+from endoscope.errors import InputError
+from endoscope.models import Site
+from tests.tiny import save_tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SITE = Site.parse("resid_post.0")
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    found = endoscope.open(save_tiny(tmp_path_factory.mktemp("source")), device="cpu")
+    found.tokenizer.hf.chat_template = TEMPLATE
+    return found
+
+
+def states(model: Model, text: str) -> torch.Tensor:
+    """The values at SITE by Hugging Face's own hidden states, `[tokens, d_model]`."""
+    ids = torch.tensor([model.tokenizer.encode(text).ids])
+    found: torch.Tensor = model.loaded.module(ids, output_hidden_states=True).hidden_states[1][0]
+    return found.double()
+
+
+@settings(max_examples=20)
+@given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12))
+def test_which_tokens_count(model: Model, positive: str, negative: str) -> None:
+    """BOS never does, and every character has a token, so text has rows from 1 on."""
+    for tokens in ("mean", "last", "all"):
+        source = ContrastingTexts.of([(positive, negative)], name="t", tokens=tokens)  # type: ignore[arg-type]
+        contrast = source.read(model, [SITE])[SITE]
+        for label, text in enumerate((negative, positive)):
+            rows = states(model, text)[1:]
+            wanted = {"mean": rows.mean(0, keepdim=True), "last": rows[-1:], "all": rows}[tokens]
+            assert torch.allclose(contrast.rows[contrast.classes == label], wanted, atol=1e-5)
+        assert set(contrast.units.tolist()) == {0}
+
+
+def test_without_a_bos_the_first_token_of_the_text_does_not_count(model: Model) -> None:
+    """It stands where the attention sink is."""
+    from dataclasses import replace
+
+    acts = model.capture(["abcd", "efgh"], SITE)
+    bare = replace(
+        acts,
+        values={SITE: acts[SITE][acts.offsets[:, 1] > 0]},
+        **{
+            name: getattr(acts, name)[acts.offsets[:, 1] > 0]
+            for name in ("token_ids", "offsets", "documents")
+        },
+    )
+    source = LabelledActivations("bare", bare, torch.tensor([0, 1]), tokens="all")
+    contrast = source.read(model, [SITE])[SITE]
+    assert torch.equal(contrast.rows[:3], bare[SITE][1:4].double())
+    assert len(contrast.rows) == 6
+
+
+def test_a_text_of_which_nothing_is_left_is_named(model: Model) -> None:
+    acts = model.capture(["ab", ""], SITE)
+    with pytest.raises(InputError, match="Document '1' has no token"):
+        LabelledActivations("x", acts, torch.tensor([0, 1])).read(model, [SITE])
+
+
+def test_system_prompts_read_the_tokens_of_the_answers(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"<system>Be gay.": "Yes, 海!", "<system>Be sad.": "Oh"}
+    asked: dict[str, Any] = {}
+
+    def generate(prompts: Sequence[str], **how: Any) -> list[str]:
+        asked.update(how)
+        return [answers[prompt.split("<user>")[0]] + prompt[-14] for prompt in prompts]
+
+    monkeypatch.setattr(model, "generate", generate)
+    source = SystemPrompts("gay", "0" * 64, "Be gay.", "Be sad.", ("Who1?", "Who2?"), max_tokens=9)
+    contrast = source.read(model, [SITE])[SITE]
+    assert asked["max_tokens"] == 9
+    assert (contrast.classes.tolist(), contrast.units.tolist()) == ([0, 1, 0, 1], [0, 0, 1, 1])
+    for row, unit, label in zip(contrast.rows, (0, 0, 1, 1), (0, 1, 0, 1), strict=True):
+        system = ("Be sad.", "Be gay.")[label]
+        prompt = f"<system>{system}<user>Who{unit + 1}?<assistant>"
+        answer = answers[f"<system>{system}"] + prompt[-14]
+        rows = states(model, prompt + answer)[1 + len(prompt.encode()) :]
+        assert len(rows) == len(answer.encode())
+        assert torch.allclose(row, rows.mean(0), atol=1e-5)
+
+
+def test_system_prompts_with_the_models_own_answers(model: Model) -> None:
+    source = SystemPrompts("x", "0" * 64, "A", "B", ("Why?", "How?"), max_tokens=5)
+    contrast = source.read(model, [SITE])[SITE]
+    assert contrast.rows.shape == (4, 32)
+    assert contrast.paired
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_pairs_are_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.pairs.jsonl",
+        {"positive": "p", "negative": "n"},
+        {"id": 7, "positive": "q", "negative": "m"},
+    )
+    found = ContrastingTexts.read_file(path, tokens="last")
+    assert [(pair.id, pair.positive, pair.negative) for pair in found.pairs] == [
+        ("1", "p", "n"),
+        ("7", "q", "m"),
+    ]
+    assert found.ref.rows == 2
+    assert repr(found) == "ContrastingTexts('a.pairs.jsonl': 2 pairs, tokens last)"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"positive": "secret"}, 'line 2: "negative" is no text'),
+        ({"positive": " ", "negative": "secret"}, 'line 2: "positive" is no text'),
+        ({"id": 1, "positive": "secret", "negative": "b"}, "line 2: the id was used"),
+        ([], "line 2: not a JSON object"),
+    ],
+)
+def test_bad_pairs_are_named_by_their_line(tmp_path: Path, line: object, words: str) -> None:
+    path = write(tmp_path / "a.jsonl", {"id": 1, "positive": "a", "negative": "b"}, line)
+    with pytest.raises(InputError) as caught:
+        ContrastingTexts.read_file(path)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_labels_and_groups_are_read(model: Model, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "l.jsonl",
+        {"id": "a", "text": "one", "label": "x", "group": "g"},
+        {"id": "b", "text": "two", "label": "y", "group": "g"},
+        {"id": "c", "messages": [{"role": "user", "content": "hi"}], "label": "z"},
+    )
+    three = LabelledTexts.read_file(path).read(model, [SITE])[SITE]
+    assert (three.labels, three.classes.tolist()) == (("x", "y", "z"), [0, 1, 2])
+    assert three.units.tolist() == [0, 0, 1]
+    against = LabelledTexts.read_file(path, positive="y")
+    assert against.labels == ("others", "y")
+    assert against.read(model, [SITE])[SITE].classes.tolist() == [0, 1, 0]
+    with pytest.raises(InputError, match="No document has the label 'w'"):
+        LabelledTexts.read_file(path, positive="w")
+    with pytest.raises(InputError, match="fewer than two labels"):
+        LabelledTexts.read_file(write(tmp_path / "m.jsonl", {"id": 1, "text": "a", "label": "x"}))
+    with pytest.raises(InputError, match=r'm\.jsonl, line 1: it has "spans"'):
+        LabelledTexts.read_file(write(tmp_path / "m.jsonl", {"id": 1, "text": "a", "spans": []}))
+
+
+def test_system_prompts_are_read_from_yaml_and_json(tmp_path: Path) -> None:
+    content = {"positive": "A", "negative": "B", "questions": ["Why?"]}
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    found = SystemPrompts.read_file(tmp_path / "s.json")
+    assert (found.positive, found.questions, found.max_tokens) == ("A", ("Why?",), 64)
+    (tmp_path / "s.yaml").write_text("positive: A\nnegative: B\nmax_tokens: 5\nquestions:\n- Why?")
+    assert SystemPrompts.read_file(tmp_path / "s.yaml").max_tokens == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"questions": []},
+        {"questions": "Why?"},
+        {"questions": ["Why?", 3]},
+        {"positive": ""},
+        {"negative": None},
+        {"max_tokens": 0},
+        {"max_tokens": True},
+        {"system": "x"},
+    ],
+)
+def test_bad_system_prompts_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    content = {"positive": "A", "negative": "B", "questions": ["Why?"], **change}
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"s\.json"):
+        SystemPrompts.read_file(tmp_path / "s.json")
+
+
+def test_activations_of_another_model_are_refused(
+    model: Model, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    acts = model.capture(["ab", "cd"], SITE)
+    source = LabelledActivations("x", acts, torch.tensor([0, 1]))
+    other = endoscope.open(save_tiny(tmp_path_factory.mktemp("other"), seed=1), device="cpu")
+    with pytest.raises(InputError, match="The activations x"):
+        source.read(other, [SITE])
+    with pytest.raises(InputError, match="1 classes were given for 2"):
+        LabelledActivations("x", acts, torch.tensor([0]))
+    with pytest.raises(InputError, match="not those of the labels"):
+        LabelledActivations("x", acts, torch.tensor([0, 0]))
