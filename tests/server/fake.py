@@ -1,8 +1,8 @@
 """An engine without a model: it keeps the contract, and what it says is known beforehand.
 
-After `say:` in a prompt comes what is answered; else the answer is "Hello there.". Tokens
-are bytes. An intervention makes all letters capitals, a seed is appended. The score of a position p is
-(p % 10) / 10.
+After `say:` in a prompt comes what is answered; else the answer is "Hello there.". Tokens are
+bytes. An intervention makes all letters capitals, a seed is appended. The score of a position p
+is (p % 10) / 10.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class FakeEngine:
             for step in self._steps(request):
                 await asyncio.sleep(self.pause)
                 if gone.is_set():
-                    yield Step(step.position, step.token_id, "", step.span, finish="cancelled")
+                    yield Step(step.position, -1, "", step.span, finish="cancelled")
                     return
                 yield step
         finally:

@@ -1,6 +1,7 @@
 """A server on a loopback port, in a thread, with the engine of `fake` or another."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,14 @@ def fake_served(pause: float = 0.0, **more: Any) -> Served:
     return served
 
 
+_SERVERS: dict[int, Server] = {}
+
+
+def signalled(app: App) -> None:
+    """Do to a server what a signal does."""
+    _SERVERS[id(app)].handle_exit(signal.SIGTERM, None)
+
+
 @contextmanager
 def running(served: Served, **options: Any) -> Iterator[tuple[str, App]]:
     """Serve on a free loopback port; gives the URL and the application."""
@@ -82,6 +91,7 @@ def running(served: Served, **options: Any) -> Iterator[tuple[str, App]]:
     server = Server(
         app.edge, "127.0.0.1", 0, ready=lambda url: listening.set(), cut=app.worker.cut, **options
     )
+    _SERVERS[id(app)] = server
     thread = threading.Thread(target=server.listen, daemon=True)
     thread.start()
     assert listening.wait(20)

@@ -1,6 +1,8 @@
 """`endoscope serve`: an OpenAI-compatible server that reads and steers as it streams."""
 
+import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -77,6 +79,9 @@ def serve(
     log_level: Annotated[
         str, typer.Option(help="`debug`, `info`, `warning` or `error`, as JSON on standard error.")
     ] = "info",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the ready line as a JSON object.")
+    ] = False,
 ) -> None:
     """Serve MODEL to clients of OpenAI's API, and to those who want to see and steer.
 
@@ -88,7 +93,7 @@ def serve(
     - `endoscope serve smollm2-135m-instruct`,
     then `curl localhost:8000/v1/models`
 
-    - `endoscope serve smollm2-135m-instruct --direction sea=directions/sea --probe tone=tone-probe`:
+    - `endoscope serve MODEL --direction sea=sea-direction --probe tone=tone-probe`:
     requests can say
     `"endoscope": {"interventions": [{"kind": "add", "direction": "sea", "strength": 0.3}],
     "probes": ["tone"]}`
@@ -97,7 +102,8 @@ def serve(
     a model `sailor` beside the plain one, and answers without personal data for requests with
     `"endoscope": {"guards": ["pii"]}`
 
-    - `KEY=$(openssl rand -hex 32) endoscope serve MODEL --host 0.0.0.0 --api-key-env KEY`
+    - `endoscope serve MODEL --host 0.0.0.0 --api-key-file keys.txt`:
+    for other machines
     """
     from endoscope.server.auth import Keys
     from endoscope.server.logs import LEVELS, start
@@ -134,10 +140,15 @@ def serve(
             "endoscope: anybody who reaches this address can use it: no key is set.",
             file=sys.stderr,
         )
-    Server(app.edge, host, port, ready=_say_ready, grace=grace, cut=app.worker.cut).listen()
+    Server(
+        app.edge, host, port, ready=partial(_say_ready, as_json), grace=grace, cut=app.worker.cut
+    ).listen()
 
 
-def _say_ready(url: str) -> None:
+def _say_ready(as_json: bool, url: str) -> None:
+    if as_json:
+        print(json.dumps({"url": url}), flush=True)
+        return
     print(
         f"Endoscope listens at {url} (OpenAI's API: {url}/v1; what there is: {url}/docs)",
         flush=True,

@@ -44,6 +44,11 @@ class Streams:
         self._closed = False
         self._fault: str | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be submitted: it was not closed and has not failed."""
+        return not self._closed
+
     def submit(self, request: Request) -> "Steps":
         """Let a request run; iterate over what is returned, in the event loop that calls this.
 

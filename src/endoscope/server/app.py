@@ -28,7 +28,7 @@ from endoscope.server.errors import ApiError, install, overloaded
 from endoscope.server.examples import CHATS, COMPLETIONS, GUARD
 from endoscope.server.metrics import CONTENT_TYPE, Metrics
 from endoscope.server.redacting import Redacting
-from endoscope.server.sent import UNSUPPORTED, ChatSent, CompletionSent, GuardText, GuardTexts
+from endoscope.server.sent import UNSUPPORTED, ChatSent, CompletionSent, GuardSent, GuardText
 from endoscope.server.served import Served
 from endoscope.server.shapes import ChatShape, CompletionShape
 from endoscope.server.streaming import GoneError, answer
@@ -87,7 +87,7 @@ class App:
         )
         router.get("/models", tags=["models"], summary="What can be named as `model`")(self.models)
         router.get(
-            "/models/{model_id}",
+            "/models/{model_id:path}",
             tags=["models"],
             summary="One of them",
             responses=errors(404),
@@ -189,7 +189,7 @@ class App:
     async def guard(
         self,
         request: Request,
-        sent: Annotated[GuardText | GuardTexts, Body(openapi_examples=GUARD)],
+        sent: Annotated[GuardSent, Body(openapi_examples=GUARD)],
     ) -> GuardedText | GuardedTexts:
         """Redact one text or several with a policy that the server has loaded."""
         texts = [sent.text] if isinstance(sent, GuardText) else sent.texts

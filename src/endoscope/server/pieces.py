@@ -57,8 +57,8 @@ async def plain(steps: AsyncIterator[Step]) -> AsyncGenerator[Piece]:
                 error=step.error,
             )
     finally:
-        if isinstance(steps, AsyncGenerator):
-            await steps.aclose()
+        if (close := getattr(steps, "aclose", None)) is not None:
+            await close()
 
 
 def readings(step: Step) -> dict[str, list[Reading]]:

@@ -259,3 +259,14 @@ class GuardTexts(Sent):
 
     texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
     policy: Name | None = Field(default=None, description="As for one text.")
+
+
+def _how_many(value: object) -> str:
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, Sent) else ()
+    return "as several" if "texts" in keys and "text" not in keys else "as one"
+
+
+GuardSent = Annotated[
+    Annotated[GuardText, Tag("as one")] | Annotated[GuardTexts, Tag("as several")],
+    Discriminator(_how_many),
+]

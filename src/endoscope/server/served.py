@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from endoscope.models import TextTokenizer
+from endoscope.models import TextTokenizer, Vocabulary
 from endoscope.readouts import Readout
 from endoscope.server.auth import Keys
 from endoscope.server.errors import ApiError
@@ -63,7 +64,7 @@ class Served:
     tokenizer: TextTokenizer
     context: int | None
     fingerprint: str
-    check: Callable[[Sequence["Intervention"]], None]
+    check: Callable[[Sequence["Intervention"]], object]
     alive: Callable[[], bool]
     probes: Mapping[str, Readout] = field(default_factory=dict)
     directions: Mapping[str, Any] = field(default_factory=dict)
@@ -71,6 +72,11 @@ class Served:
     variants: Mapping[str, "Variant"] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     keys: Keys = field(default_factory=Keys)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Tokens to text."""
+        return Vocabulary(self.tokenizer.hf)
 
     @property
     def models(self) -> list[str]:

@@ -41,7 +41,7 @@ class Shape(ABC):
     prefix: str
 
     def __init__(self, served: Served, prepared: Prepared, *, usage: bool = False) -> None:
-        self._tokenizer = served.tokenizer
+        self._vocabulary = served.vocabulary
         self._prepared = prepared
         self._logprobs = prepared.requests[0].sampling.logprobs
         self._no_usage: dict[str, Any] = {"usage": None} if usage else {}
@@ -100,7 +100,7 @@ class ChatShape(Shape):
             delta.endoscope = found
         logprobs = None
         if self._logprobs is not None and piece.tokens:
-            logprobs = chat_logprobs(piece.tokens, self._tokenizer)
+            logprobs = chat_logprobs(piece.tokens, self._vocabulary)
         if piece.finish is None and logprobs is None and not delta.model_fields_set:
             return None
         return self._chunk(number, delta, finish(piece), logprobs)
@@ -118,7 +118,7 @@ class ChatShape(Shape):
                 message.endoscope = choice.ours(timed_out)
             logprobs = None
             if self._logprobs is not None:
-                logprobs = chat_logprobs(choice.tokens, self._tokenizer)
+                logprobs = chat_logprobs(choice.tokens, self._vocabulary)
             found.append(
                 ChatChoice(
                     index=number, message=message, logprobs=logprobs, finish_reason=choice.finish
@@ -176,7 +176,7 @@ class CompletionShape(Shape):
     def _tokens(self, steps: Sequence[Step]) -> CompletionLogprobs | None:
         if self._logprobs is None:
             return None
-        return completion_logprobs(steps, self._tokenizer, self._logprobs)
+        return completion_logprobs(steps, self._vocabulary, self._logprobs)
 
     def _choice(
         self,

@@ -147,11 +147,11 @@ class Job:
         loop, seconds = asyncio.get_running_loop(), self._served.limits.seconds
         deadline = self._began + seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 await self._worker.slots.take()
         except TimeoutError:
-            message = "The server was too busy for this request: try again."
-            raise overloaded(503, message, "timeout", 5) from None
+            queue.put_nowait((number, self._out_of_time(Piece())))
+            return "timeout"
         timer = loop.call_later(deadline - time.monotonic(), self.expire)
         self._running.add(request.id)
         try:
@@ -185,25 +185,35 @@ class Job:
                     finished = piece.finish is not None
                     if piece.finish == "error":
                         raise ApiError(500, piece.error or "The model failed.", code="engine_error")
-                    if piece.finish == "cancelled":
-                        self.timed_out = True
-                        piece = replace(piece, finish="length")
-                    yield piece
+                    yield self._out_of_time(piece) if piece.finish == "cancelled" else piece
         finally:
             if not finished:
                 self._served.engine.cancel(request.id)
 
+    def _out_of_time(self, piece: Piece) -> Piece:
+        """Return the last piece of a choice that was ended from here.
+
+        Raises:
+            ApiError: nothing has come of the whole request.
+        """
+        self.timed_out = True
+        if not self.completion_tokens:
+            message = "The server was too busy for this request: try again."
+            raise overloaded(503, message, "timeout", 5)
+        return replace(piece, finish="length")
+
     def _count(self, piece: Piece, before: float | None) -> float:
         """Count a piece; returns now."""
         now, model = time.monotonic(), self.prepared.model
-        if piece.tokens:
-            self.completion_tokens += len(piece.tokens)
-            self._metrics.tokens.labels(model, "generated").inc(len(piece.tokens))
+        count = sum(step.token_id >= 0 for step in piece.tokens)  # an end may have no token
+        if count:
+            self.completion_tokens += count
+            self._metrics.tokens.labels(model, "generated").inc(count)
             if before is None:
                 self._metrics.first_token.labels(model).observe(now - self._began)
             else:
-                each = (now - before) / len(piece.tokens)
-                for _ in piece.tokens:
+                each = (now - before) / count
+                for _ in range(count):
                     self._metrics.each_token.labels(model).observe(each)
             self._first = self._first or now
         for probe, scores in piece.readings.items():

@@ -1,0 +1,126 @@
+"""Opening what a server is to serve."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from endoscope.artifacts import check_model
+from endoscope.directions import Direction
+from endoscope.engine import Model
+from endoscope.engine import open as open_model
+from endoscope.engine.core import Limits as EngineLimits
+from endoscope.engine.transformers import TransformersEngine
+from endoscope.errors import InputError
+from endoscope.probes import Probe
+from endoscope.readouts import Readout
+from endoscope.server.auth import Keys
+from endoscope.server.guards import load_guards
+from endoscope.server.served import Limits, Served
+from endoscope.server.variants import VariantFile, make_variants
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `endoscope serve` is told.
+
+    Attributes:
+        model: embedded model, folder, GGUF file or hub id.
+        adapter: a folder with a PEFT adapter.
+        device: where it runs.
+        dtype: in which precision.
+        variants: files, by name; a name of None is the one in the file.
+        guards: policies, by name.
+        probes: folders, by name.
+        directions: folders, by name.
+        limits: how much clients may ask for.
+        keys: who may ask.
+    """
+
+    model: str
+    adapter: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    variants: Sequence[tuple[str | None, Path]] = ()
+    guards: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, Path] = field(default_factory=dict)
+    directions: Mapping[str, Path] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    keys: Keys = field(default_factory=Keys)
+
+
+def load(options: Options) -> Served:
+    """Open a model and all that goes with it.
+
+    Raises:
+        InputError: something does not exist, or does not fit the model.
+    """
+    files = [VariantFile.read(path, name) for name, path in options.variants]
+    model = open_model(
+        options.model, adapter=options.adapter, device=options.device, dtype=options.dtype
+    )
+    served = serve_model(
+        model,
+        probes={name: _readout(path, model) for name, path in options.probes.items()},
+        directions={name: _direction(path, model) for name, path in options.directions.items()},
+        limits=options.limits,
+        keys=options.keys,
+    )
+    served = replace(served, guards=load_guards(options.guards, model, options.device))
+    return replace(served, variants=make_variants(files, served))
+
+
+def serve_model(
+    model: Model,
+    *,
+    name: str | None = None,
+    probes: Mapping[str, Readout] | None = None,
+    directions: Mapping[str, Direction] | None = None,
+    limits: Limits | None = None,
+    keys: Keys | None = None,
+) -> Served:
+    """Return what serves an open model, without guards and variants.
+
+    Raises:
+        InputError: the model cannot generate.
+    """
+    limits = limits or Limits()
+    engine = model.engine
+    assert isinstance(engine, TransformersEngine)
+    streams = engine.streams(EngineLimits(requests=limits.requests))
+    return Served(
+        name=name or _name(model),
+        engine=streams,
+        tokenizer=model.tokenizer,
+        context=model.loaded.anatomy.max_tokens,
+        fingerprint=f"fp_{model.fingerprint.short}",
+        check=engine.compile,
+        alive=lambda: streams.alive,
+        probes=probes or {},
+        directions=directions or {},
+        limits=limits,
+        keys=keys or Keys(),
+    )
+
+
+def _name(model: Model) -> str:
+    """What clients call a model: of a path its last part."""
+    path = Path(model.name)
+    return path.stem if path.exists() else model.name
+
+
+def _readout(folder: Path, model: Model) -> Readout:
+    probe = Probe.load(folder)
+    check_model(probe.card.model, model.fingerprint, f"probe {probe.name}")
+    readout = probe.readout
+    if readout.spec.readings != 1:
+        raise InputError(
+            f"The probe {probe.name} reads the whole text twice, so it cannot score a stream.",
+            "Fit one with --readings 1.",
+        )
+    return readout
+
+
+def _direction(folder: Path, model: Model) -> Direction:
+    direction = Direction.load(folder)
+    check_model(direction.card.model, model.fingerprint, f"direction {direction.name}")
+    return direction

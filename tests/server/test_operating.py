@@ -1,0 +1,127 @@
+"""What those who run the server see: health, metrics; and `/v1/guard`."""
+
+import asyncio
+import threading
+import time
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from endoscope.guard import Guard
+from endoscope.server.guards import ServedGuard
+from tests.scorers import NAMES, PatternScorer
+from tests.server.conftest import Serving
+from tests.server.fake import fake_score
+from tests.server.serving import POLICY, eventually, fake_served, running
+
+
+def figures(serving: Serving) -> dict[tuple[str, ...], float]:
+    """All samples by name and labels."""
+    text = httpx.get(f"{serving.url}/metrics").text
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_what_happened() -> None:
+    with running(fake_served()) as (url, app):
+        server = Serving(url, app)
+        body = {"model": "fake", "prompt": "say:abc", "endoscope": {"probes": ["words"]}}
+        for _ in range(2):
+            assert server.post("/v1/completions", body).status_code == 200
+        server.post("/v1/completions", {"model": "loud", "prompt": "say:xy", "max_tokens": 1})
+        server.post("/v1/completions", {"model": "fake"})
+        server.post("/v1/guard", {"text": "Mary Jones"})
+        found = figures(server)
+    assert found["endoscope_generations_total", "fake", "stop"] == 2
+    assert found["endoscope_generations_total", "length", "loud"] == 1
+    assert found["endoscope_responses_total", "/v1/completions", "200"] == 3
+    assert found["endoscope_responses_total", "/v1/completions", "400"] == 1
+    assert found["endoscope_tokens_total", "fake", "prompt"] == 2 * 8
+    assert found["endoscope_tokens_total", "fake", "generated"] == 2 * 4
+    assert found["endoscope_time_to_first_token_seconds_count", "fake"] == 2
+    assert found["endoscope_time_per_token_seconds_count", "fake"] == 2 * 3
+    positions = range(8 + 4)
+    assert found["endoscope_probe_score_count", "words"] == 2 * len(positions)
+    assert found["endoscope_probe_score_sum", "words"] == pytest.approx(
+        2 * sum(map(fake_score, positions)), abs=1e-4
+    )
+    assert found["endoscope_probe_score_bucket", "0.1", "words"] == 2 * 4  # 0, 1, 10, 11
+    assert found["endoscope_generations_running",] == 0
+
+
+def test_running_and_waiting_are_seen() -> None:
+    with running(fake_served(0.02)) as (url, app):
+        server = Serving(url, app)
+        body = {"model": "fake", "prompt": "say:" + "x" * 16, "n": 6}
+        asking = threading.Thread(target=server.post, args=("/v1/completions", body))
+        asking.start()
+        asyncio.run(eventually(lambda: server.engine.active))
+        found = figures(server)
+        asking.join()
+    assert found["endoscope_generations_running",] == 4
+    assert found["endoscope_generations_waiting",] == 2
+
+
+def test_guard_of_one_text_and_of_several(serving: Serving) -> None:
+    one = serving.post("/v1/guard", {"text": "Ask Mary Jones."})
+    spans = [{"start": 4, "end": 14, "label": "NAME", "score": pytest.approx(0.9)}]
+    assert one.json() == {"redacted": "Ask [NAME].", "spans": spans}
+    both = serving.post("/v1/guard", {"texts": ["John Smith", "nobody"], "policy": "names"})
+    results = both.json()["results"]
+    assert [r["redacted"] for r in results] == ["[NAME]", "nobody"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({}, 400, "text"),
+        ({"text": "x", "texts": ["y"]}, 400, None),
+        ({"texts": []}, 400, "texts"),
+        ({"texts": ["x"] * 65}, 400, "texts"),
+        ({"text": 3}, 400, "text"),
+        ({"text": "x", "policy": "none"}, 404, "policy"),
+    ],
+)
+def test_guard_of_what_makes_no_sense(
+    serving: Serving, body: dict[str, object], status: int, param: str | None
+) -> None:
+    answer = serving.post("/v1/guard", body)
+    assert answer.status_code == status
+    if param:
+        assert answer.json()["error"]["param"] == param
+
+
+def test_a_guard_must_be_named_where_there_are_several() -> None:
+    guard = ServedGuard("names", Guard(POLICY, PatternScorer({"NAME": NAMES["NAME"]})))
+    with running(fake_served(guards={"a": guard, "b": guard})) as (url, app):
+        answer = Serving(url, app).post("/v1/guard", {"text": "x"})
+        assert answer.status_code == 400
+        assert "a, b" in answer.json()["error"]["message"]
+    with running(fake_served(guards={})) as (url, app):
+        answer = Serving(url, app).post("/v1/guard", {"text": "x"})
+        assert "--guard" in answer.json()["error"]["message"]
+
+
+class SlowScorer(PatternScorer):
+    def score(self, texts):  # type: ignore[no-untyped-def]
+        time.sleep(0.5)
+        return super().score(texts)
+
+
+def test_a_guard_at_work_does_not_hold_up_others_and_fails_closed() -> None:
+    slow = ServedGuard("slow", Guard(POLICY, {"en": SlowScorer({"NAME": NAMES["NAME"]})}))
+    with running(fake_served(guards={"slow": slow})) as (url, app):
+        server = Serving(url, app)
+        asking = threading.Thread(target=server.post, args=("/v1/guard", {"text": "Mary Jones"}))
+        asking.start()
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert time.monotonic() - began < 0.3
+        asking.join()
+        unread = server.post("/v1/guard", {"text": "田中太郎さん"})
+        assert (unread.status_code, unread.json()["error"]["code"]) == (400, "unscored")
