@@ -305,7 +305,7 @@ def test_generate_of_hugging_face_runs_under_hooks(name: str) -> None:
     operator = Operator()
     program = [push("resid_post.1", positions="generated"), push("attn_out.0")]
     operator.admit(1, compile_interventions(program, D, lambda _: 1.0), prompt)
-    seen = {site: 0 for site in operator.sites}
+    seen = dict.fromkeys(operator.sites, 0)
 
     def visit(site: Site, value: Tensor) -> Tensor:
         n = value.shape[1]

@@ -62,6 +62,11 @@ class TransformersEngine:
         compiled = compile_interventions(interventions, self.anatomy.d_model, self._norms)
         for site in sorted(compiled.sites):
             self.anatomy.check(site)
+        if not self.anatomy.causal and any(one.positions == "generated" for one in interventions):
+            raise InputError(
+                "This model does not generate, so nothing is at the positions `generated`.",
+                "Give other positions.",
+            )
         return compiled
 
     def unscored(self, ids: Sequence[int]) -> int:
