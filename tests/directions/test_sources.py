@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import endoscope
-from endoscope.directions import ContrastingTexts, LabelledActivations, LabelledTexts, SystemPrompts
+from endoscope.directions import (
+    ContrastingTexts,
+    LabelledActivations,
+    LabelledTexts,
+    SystemPrompts,
+    read_source,
+)
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.models import Site
@@ -208,3 +214,73 @@ def test_activations_of_another_model_are_refused(
         LabelledActivations("x", acts, torch.tensor([0]))
     with pytest.raises(InputError, match="not those of the labels"):
         LabelledActivations("x", acts, torch.tensor([0, 0]))
+
+
+def test_what_a_file_is_shows_in_it(tmp_path: Path) -> None:
+    pairs = write(tmp_path / "p.jsonl", {"positive": "a", "negative": "b"})
+    assert isinstance(read_source(pairs), ContrastingTexts)
+    labelled = write(
+        tmp_path / "l.jsonl",
+        {"id": 1, "text": "a", "label": "x"},
+        {"id": 2, "text": "b", "label": "y"},
+    )
+    found = read_source(labelled, positive="x", tokens="all")
+    assert isinstance(found, LabelledTexts)
+    assert (found.labels, found.tokens) == (("y", "x"), "all")
+    prompts = tmp_path / "s.json"
+    prompts.write_text(json.dumps({"positive": "A", "negative": "B", "questions": ["Why?"]}))
+    assert isinstance(read_source(prompts), SystemPrompts)
+    with pytest.raises(InputError, match="'first' are no tokens"):
+        read_source(pairs, tokens="first")
+    (tmp_path / "e.jsonl").write_text("\n")
+    with pytest.raises(InputError, match="is empty"):
+        read_source(tmp_path / "e.jsonl")
+
+
+def test_statements_with_two_answers_are_pairs(tmp_path: Path) -> None:
+    row = {
+        "question": "Do you?",
+        "answer_matching_behavior": " No",
+        "answer_not_matching_behavior": " Yes",
+    }
+    found = read_source(write(tmp_path / "m.jsonl", row), tokens="last")
+    assert isinstance(found, ContrastingTexts)
+    assert (found.pairs[0].positive, found.pairs[0].negative) == ("Do you? No", "Do you? Yes")
+    bad = write(tmp_path / "m.jsonl", row, {**row, "question": None})
+    with pytest.raises(InputError, match=r"m\.jsonl, line 2"):
+        read_source(bad)
+
+
+def test_concepts_come_with_negatives_of_their_genre(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def row(concept: int, genre: str, category: str, output: str) -> dict[str, Any]:
+        return {
+            "input": "Why?",
+            "output": output,
+            "concept_id": concept,
+            "concept_genre": genre,
+            "category": category,
+        }
+
+    rows = [
+        row(3, "text", "positive", "sea"),
+        row(4, "code", "positive", "x = 1"),
+        row(-1, "text", "negative", "plain"),
+        row(-1, "code", "negative", "y = 2"),
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "c.parquet")
+    found = read_source(tmp_path / "c.parquet", positive="3")
+    assert isinstance(found, LabelledTexts)
+    assert [(d.content[1]["content"], d.label) for d in found.documents] == [  # type: ignore[index]
+        ("sea", "positive"),
+        ("plain", "negative"),
+    ]
+    assert found.labels == ("negative", "positive")
+    for wrong in (None, "5"):
+        with pytest.raises(InputError, match="There are: 3, 4"):
+            read_source(tmp_path / "c.parquet", positive=wrong)
+    (tmp_path / "d.parquet").write_bytes(b"no")
+    with pytest.raises(InputError, match="no table of concepts"):
+        read_source(tmp_path / "d.parquet", positive="3")

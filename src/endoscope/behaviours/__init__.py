@@ -1,11 +1,13 @@
 """Behaviours: what a model does, written down and measured."""
 
 from endoscope.behaviours.behaviour import Behaviour, shipped_behaviours
+from endoscope.behaviours.formats import FORMATS, read_format
 from endoscope.behaviours.item import Item, Message
 from endoscope.behaviours.measure import measure
 from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail
 
 __all__ = [
+    "FORMATS",
     "Behaviour",
     "Figure",
     "Item",
@@ -14,5 +16,6 @@ __all__ = [
     "Message",
     "Tail",
     "measure",
+    "read_format",
     "shipped_behaviours",
 ]

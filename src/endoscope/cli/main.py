@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from endoscope import __version__
-from endoscope.cli import bench, capture, guard, models, probe, proxy, serve
+from endoscope.cli import behaviours, bench, capture, direction, guard, models, probe, proxy, serve
 from endoscope.errors import InputError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.command(name="capture")(capture.capture)
 app.add_typer(probe.app, name="probe")
+app.add_typer(direction.app, name="direction")
+app.add_typer(behaviours.app, name="behaviours")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)
 app.command(name="serve")(serve.serve)

@@ -11,6 +11,7 @@ from endoscope.directions.sources import (
     Pair,
     Source,
     SystemPrompts,
+    read_source,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "Pair",
     "Source",
     "SystemPrompts",
+    "read_source",
     "similarity",
 ]

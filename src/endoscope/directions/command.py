@@ -23,7 +23,8 @@ def command_line(
 
     Data may be other than the whole of a file; then words say so.
     """
-    if source.path is None or held_out is not None:
+    files = [source.path] if held_out is None else [source.path, held_out.path]
+    if None in files:
         return FROM_PYTHON
     dtype = str(model.dtype).removeprefix("torch.")
     command = ["endoscope", "direction", "fit", str(source.path), "--model", model.name]
@@ -33,4 +34,5 @@ def command_line(
     command += ["--rank", str(rank)] if rank != 1 else []
     for name, value in source.options.items():
         command += [f"--{name}", value]
+    command += ["--held-out", str(files[1])] if held_out else []
     return join([*command, "--seed", str(seed), "-o", "DIRECTION"])
