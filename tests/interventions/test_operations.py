@@ -166,8 +166,9 @@ class Subspace:
 
     site = SITE
 
-    def __init__(self, basis: Tensor) -> None:
+    def __init__(self, basis: Tensor, erasure: tuple[Tensor, Tensor, Tensor] | None = None) -> None:
         self.basis = basis
+        self.erasure = erasure
 
 
 def test_a_direction_brings_its_site_and_may_be_put_elsewhere() -> None:
@@ -176,6 +177,12 @@ def test_a_direction_brings_its_site_and_may_be_put_elsewhere() -> None:
     assert add(direction, 2, site="resid_mid.1").site == Site.parse("resid_mid.1")
     both = Subspace(torch.eye(4)[:2])
     assert ablate(both).basis == ((1, 0, 0, 0), (0, 1, 0, 0))
+    factors = (V[None], 2 * V[None], V)
+    assert erase(Subspace(V[None], factors)) == erase(*factors, site=SITE)
+    with pytest.raises(InputError, match="has no erasure"):
+        erase(direction)
+    with pytest.raises(InputError, match="three factors"):
+        erase(V[None], site=SITE)
     with pytest.raises(InputError, match="one direction, not a subspace of 2"):
         add(both, 1)
     with pytest.raises(InputError, match="does not say where"):

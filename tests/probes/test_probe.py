@@ -231,7 +231,7 @@ def test_a_foreign_model_is_refused(token_probe: Probe, tmp_path: Path) -> None:
 
 def test_a_derived_model_gives_a_warning(token_probe: Probe, model: Model, tmp_path: Path) -> None:
     other = endoscope.open(save_tiny(tmp_path / "other", seed=1), device="cpu")
-    other.fingerprint = model.fingerprint.derive("edit", {"x": torch.ones(1)})  # type: ignore[misc]
+    other._fingerprint = model.fingerprint.derive("edit", {"x": torch.ones(1)})
     with pytest.warns(TransferWarning, match="evidence is not valid here"):
         token_probe.score(other, ["x"])
 

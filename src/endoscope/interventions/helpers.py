@@ -35,6 +35,20 @@ class HasBasis(Protocol):
         ...
 
 
+class HasErasure(Protocol):
+    """What a `Direction` that was fitted with LEACE has: a site and three factors there."""
+
+    @property
+    def site(self) -> Site:
+        """Where it is."""
+        ...
+
+    @property
+    def erasure(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Left `[k, d_model]`, right `[k, d_model]` and mean `[d_model]`."""
+        ...
+
+
 Directed = HasBasis | Tensor
 """A direction or subspace, or a tensor `[d_model]` or `[k, d_model]`, which needs a site."""
 
@@ -142,11 +156,11 @@ def rotate(
 
 
 def erase(
-    left: Tensor,
-    right: Tensor,
-    mean: Tensor,
+    left: HasErasure | Tensor,
+    right: Tensor | None = None,
+    mean: Tensor | None = None,
     *,
-    site: Site | str,
+    site: Site | str | None = None,
     positions: Positions = "all",
     keep_norm: bool = False,
     gate: Gate | None = None,
@@ -154,18 +168,25 @@ def erase(
     """Apply the affine erasure `h - P (h - mean)` with `P = left^T right`, such as LEACE's.
 
     Args:
-        left: where the change points, `[k, d_model]`.
+        left: a direction that was fitted with LEACE, which brings all three; or the tensor where
+            the change points, `[k, d_model]`.
         right: what is read, `[k, d_model]`.
         mean: `[d_model]`.
-        site: where the factors were fitted.
-        positions: as for `add`; so are the other arguments.
+        site: as for `add`; so are the other arguments.
+
+    Raises:
+        InputError: the direction has no erasure, or a factor is missing or does not fit.
     """
-    return Erase(
-        left=_basis(left),
-        right=_basis(right),
-        mean=_numbers(mean),
-        **_common(left, site, positions, keep_norm, gate),
-    )
+    common = _common(left, site, positions, keep_norm, gate)
+    if not isinstance(left, Tensor):
+        if left.erasure is None:
+            raise InputError(
+                "This direction has no erasure.", "Fit it with leace, or ablate it instead."
+            )
+        left, right, mean = left.erasure
+    if right is None or mean is None:
+        raise InputError("An erasure has three factors.", "Give left, right and mean.")
+    return Erase(left=_basis(left), right=_basis(right), mean=_numbers(mean), **common)
 
 
 def clamp_feature(
@@ -203,7 +224,7 @@ def clamp_feature(
 
 
 def _common(
-    direction: Directed,
+    direction: HasBasis | HasErasure | Tensor,
     site: Site | str | None,
     positions: Positions,
     keep_norm: bool,

@@ -164,7 +164,7 @@ def _within(name: str, distance: float, typical_norm: float) -> None:
     if abs(distance) > MAX_NORMS * typical_norm:
         raise InputError(
             f"{name} is {abs(distance) / typical_norm:.3g} times the typical norm at its site.",
-            f"Give at most {MAX_NORMS} times; what steers is mostly between 0.1 and 10.",
+            f"Give at most {MAX_NORMS} times; what steers is mostly between 0.05 and 1.",
         )
 
 
