@@ -1,6 +1,7 @@
 """`endoscope proxy`: keep personal data from a provider of models."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -51,8 +52,17 @@ def proxy(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Environment variable with the provider's key. It then goes out in place of the "
-            "client's `Authorization`, for everybody who can reach the proxy.",
+            help="Environment variable with the provider's key, which then goes out in place of "
+            "the client's.",
+            show_default=False,
+        ),
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Environment variable with the key that clients must send to the proxy, or "
+            "several with commas; with `--upstream-key-env`.",
             show_default=False,
         ),
     ] = None,
@@ -83,6 +93,7 @@ def proxy(
     """
     try:
         from endoscope.server import logs
+        from endoscope.server.auth import Keys
         from endoscope.server.proxy import Proxy, Settings
         from endoscope.server.proxy.upstream import Upstream, read_key
         from endoscope.server.running import Server
@@ -93,12 +104,24 @@ def proxy(
         ) from None
     from endoscope.guard import Guard, Policy
 
+    if api_key_env and not upstream_key_env:
+        raise InputError(
+            "With --api-key-env alone the provider would get the proxy's key.",
+            "Give --upstream-key-env too.",
+        )
+    keys = Keys.read(api_key_env)
     opened = Policy.load(policy)  # what is wrong is said before the model, which takes longer
     provider = Upstream(upstream, timeout=timeout, key=read_key(upstream_key_env))
     guard = Guard.load(opened, model=model, device=device)
     logs.start()
     settings = Settings(session_ttl=session_ttl, most_characters=max_characters)
-    application = Proxy(guard, provider, settings)
+    application = Proxy(guard, provider, settings, keys)
+    if upstream_key_env and not keys and host not in ("127.0.0.1", "localhost", "::1"):
+        print(
+            "endoscope: anybody who reaches this address can use the provider's key: give "
+            "--api-key-env.",
+            file=sys.stderr,
+        )
 
     def ready(url: str) -> None:
         about = {"url": f"{url}/v1", "upstream": provider.url, "policy": opened.name}

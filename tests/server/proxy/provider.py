@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from endoscope.guard import Guard, Policy
+from endoscope.server.auth import Keys
 from endoscope.server.proxy import Proxy, Settings
 from endoscope.server.proxy.upstream import Upstream
 from tests.scorers import NAMES, PatternScorer
@@ -161,11 +162,16 @@ class Pair:
 
 
 @contextmanager
-def served(guard: Guard, settings: Settings | None = None, **upstream: Any) -> Iterator[Pair]:
+def served(
+    guard: Guard,
+    settings: Settings | None = None,
+    keys: Keys | None = None,
+    **upstream: Any,
+) -> Iterator[Pair]:
     """A proxy before a scripted provider."""
     provider = Provider()
     with Serving(provider.app) as provided:
-        proxy = Proxy(guard, Upstream(provided, **upstream), settings)
+        proxy = Proxy(guard, Upstream(provided, **upstream), settings, keys)
         with Serving(proxy.edge) as url:
             pair = Pair(provider, proxy, url)
             yield pair

@@ -18,7 +18,7 @@ from endoscope.server.proxy.parts import read
 from endoscope.server.proxy.placeholders import Form
 from endoscope.server.proxy.restore import Restorer, restore
 from endoscope.server.proxy.sse import Parser
-from endoscope.server.proxy.vault import Vault
+from endoscope.server.proxy.vault import Vault, canonical
 from tests.server.proxy.provider import guard
 
 GUARD = guard()
@@ -88,14 +88,16 @@ def scrub(text: str, into: Vault) -> str:
 @example(text="[NAME_Mary Jones]")
 @example(text="[[NAME_1]]")
 def test_what_is_put_back_is_what_was_taken_out(text: str) -> None:
-    """With no value in two forms, an echo of what went out is the text itself."""
+    """An echo of what went out is the text itself, if no value is there in two forms."""
     if "\\u" in text:
         return  # escapes go out as the letters that they mean
     into = Vault(FORM)
     sent = scrub(text, into)
     for value in ("Mary Jones", "John Smith", "田中太郎"):
         assert value not in sent
-    assert restore(sent, into) == text
+    surfaces = {text[span.start : span.end] for span in GUARD.scan(text)}
+    same = (lambda text: text) if len(surfaces) == len(set(map(canonical, surfaces))) else canonical
+    assert same(restore(sent, into)) == same(text)
     ours = {value.placeholder for value in into}
     assert {sent[start:end] for start, end, _ in FORM.find(sent)} <= ours
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.server.proxy.provider import SECRETS, Pair, chat
 
+CHAT, PART = "/v1/chat/completions", "messages[0].content[0]"
 SAY = "I am Mary Jones, call 020 7946 0958 or write to mary@example.com. 田中太郎さんも。"
 SENT = "I am [NAME_1], call [PHONE_1] or write to [EMAIL_1]. [NAME_2]さんも。"
 
@@ -105,7 +106,7 @@ def everything() -> dict[str, Any]:
 
 
 def test_nothing_leaves_from_any_field(pair: Pair) -> None:
-    assert pair.post("/v1/chat/completions", everything()).status_code == 200
+    assert pair.post(CHAT, everything()).status_code == 200
     clean(pair)
     body = pair.provider.bodies[0]
     mary = body["messages"][0]["content"][len("You help ") : -1]
@@ -157,7 +158,7 @@ def test_what_holds_nothing_leaves_as_it_came(pair: Pair) -> None:
         "stream": False,
         "top_k": 5,
     }
-    assert pair.post("/v1/chat/completions", body).status_code == 200
+    assert pair.post(CHAT, body).status_code == 200
     body["messages"][1]["tool_calls"][0]["id"] = "call00000"  # type: ignore[index]
     body["messages"][2]["tool_call_id"] = "call00000"  # type: ignore[index]
     assert pair.provider.bodies == [body]
@@ -207,7 +208,7 @@ def test_models(pair: Pair) -> None:
 def test_a_value_found_once_is_replaced_wherever_it_stands(pair: Pair) -> None:
     """The pattern needs `Mary Ann Jones` in this case; what was found is known in any."""
     texts = ["MARY  ANN\nJONES?", "Ｍａｒｙ Ann Jones, mary ann jonesson", "Mary Ann Jones"]
-    answer = pair.post("/v1/chat/completions", user(*texts))
+    answer = pair.post(CHAT, user(*texts))
     assert answer.status_code == 200
     sent = [message["content"] for message in pair.provider.bodies[0]["messages"]]
     assert sent == ["[NAME_1]?", "[NAME_1], mary ann jonesson", "[NAME_1]"]
@@ -249,6 +250,15 @@ def test_what_looks_like_a_placeholder_is_nobodys(pair: Pair) -> None:
     assert answer.choices[0].message.content == say
 
 
+def test_too_long_and_too_many(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair.proxy.scanner, "_most", 100)
+    assert pair.post(CHAT, user("x" * 200)).status_code == 413
+    assert pair.post(CHAT, user("x" * 20, "y" * 20)).status_code == 200
+    monkeypatch.setattr(pair.proxy.scanner, "_waiting", 64)
+    assert pair.post(CHAT, user("x")).status_code == 429
+    assert len(pair.provider.bodies) == 1
+
+
 def test_end_users_have_an_alias(pair: Pair) -> None:
     def sent(user: str) -> str:
         body = {"model": "m", "input": "x", "user": user}
@@ -256,9 +266,6 @@ def test_end_users_have_an_alias(pair: Pair) -> None:
         return str(pair.provider.bodies[-1]["user"])
 
     assert sent("u-1") == sent("u-1") != sent("u-2")
-
-
-CHAT, PART = "/v1/chat/completions", "messages[0].content[0]"
 
 
 @pytest.mark.parametrize(
@@ -308,7 +315,7 @@ def test_what_cannot_be_scanned_is_refused(
 
 def test_the_name_of_an_unknown_field_is_said_if_it_can_be_one(pair: Pair) -> None:
     body = {"model": "m", "guided_json": {}}
-    assert "`guided_json`" in pair.post("/v1/chat/completions", body).json()["error"]["message"]
+    assert "`guided_json`" in pair.post(CHAT, body).json()["error"]["message"]
 
 
 def test_an_identifier_with_something_in_it_is_refused(pair: Pair) -> None:
@@ -316,7 +323,7 @@ def test_an_identifier_with_something_in_it_is_refused(pair: Pair) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "John_Smith"}], "tools": [names]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair.proxy.scanner, "guard", _finds("John_Smith"))
-        answer = pair.post("/v1/chat/completions", body)
+        answer = pair.post(CHAT, body)
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == "tools[0].function.name"
     assert "John" not in answer.text
@@ -370,7 +377,7 @@ def test_other_endpoints_are_refused(pair: Pair, method: str, path: str, status:
     ],
 )
 def test_bodies_that_are_no_json_are_refused(pair: Pair, options: Any, status: int) -> None:
-    answer = pair.post("/v1/chat/completions", **options)
+    answer = pair.post(CHAT, **options)
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
     assert pair.provider.bodies == []

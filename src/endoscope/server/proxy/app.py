@@ -10,6 +10,7 @@ from secrets import token_bytes
 from typing import Any, TypeVar
 
 import httpx
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from endoscope.guard import Guard
+from endoscope.server.auth import Keys
 from endoscope.server.bodies import check_type, read_json
 from endoscope.server.edge import Edge
 from endoscope.server.errors import ApiError
@@ -24,6 +26,7 @@ from endoscope.server.logs import log
 from endoscope.server.proxy import requests
 from endoscope.server.proxy.answers import Answers, Stream
 from endoscope.server.proxy.marks import document_text, replace
+from endoscope.server.proxy.metrics import Metrics
 from endoscope.server.proxy.placeholders import Form
 from endoscope.server.proxy.readers import Plan, Reader, finish
 from endoscope.server.proxy.scanner import Scanner
@@ -66,26 +69,35 @@ class Proxy:
         guard: finds what must not leave.
         upstream: where scrubbed requests go.
         settings: how it behaves.
+        keys: what clients must send, if the provider's key is not theirs.
 
     Raises:
         InputError: the policy has a label that cannot be a placeholder.
     """
 
-    def __init__(self, guard: Guard, upstream: Upstream, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        upstream: Upstream,
+        settings: Settings | None = None,
+        keys: Keys | None = None,
+    ) -> None:
         settings = settings or Settings()
         form = Form(guard.policy.redacted)
         self.upstream = upstream
         self.scanner = Scanner(guard, settings.most_characters)
         self.sessions = Sessions(form, settings.session_ttl)
+        self.metrics = Metrics(lambda: len(self.sessions))
         self._key = token_bytes(32)
         routes = [Route(path, self._forward, methods=_METHODS) for path in _READERS]
         routes += [
             Route("/v1/models", self._models, methods=_METHODS),
             Route("/health", self._health, methods=_METHODS),
             Route("/ready", self._ready, methods=_METHODS),
+            Route("/metrics", self._metrics, methods=_METHODS),
         ]
         router = Router(routes, redirect_slashes=False, default=_refuse, lifespan=self._lifespan)
-        self.edge = Edge(router)
+        self.edge = Edge(router, keys=keys, count=self.metrics.answered)
 
     async def _forward(self, request: Request) -> Response:
         _check_method(request, "POST")
@@ -114,12 +126,10 @@ class Proxy:
         owner = self.sessions.owner(request.headers)
         found = await self.scanner.scan(map(document_text, plan.documents), owner)
         counts = await self.scanner.run(replace, plan.documents, found, vault)
-        _note(
-            request,
-            characters=sum(map(len, found)),
-            replaced=dict(sorted(counts.items())),
-            scan_seconds=round(time.monotonic() - began, 4),
-        )
+        replaced, seconds = dict(sorted(counts.items())), round(time.monotonic() - began, 4)
+        characters = sum(map(len, found))
+        _note(request, characters=characters, replaced=replaced, scrub_seconds=seconds)
+        self.metrics.scrubbed(replaced, characters, seconds)
         finished = finish(outgoing)
         assert isinstance(finished, dict)
         return finished
@@ -148,6 +158,10 @@ class Proxy:
         if self.edge.draining:
             return JSONResponse({"status": "ending"}, 503)
         return JSONResponse({"status": "ready"})
+
+    async def _metrics(self, request: Request) -> Response:
+        _check_method(request, "GET")
+        return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:

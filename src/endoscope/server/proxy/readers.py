@@ -44,9 +44,10 @@ class Plan:
 
     def add(self, part: Part) -> Part:
         """Add the leaves of a part to the document."""
-        if not self._open:
+        leaves = list(part.leaves())
+        if leaves and not self._open:
             self.documents.append(self._open)
-        self._open.extend(part.leaves())
+        self._open += leaves
         return part
 
     def call(self, name: str) -> str:

@@ -108,6 +108,7 @@ _generated: dict[str, Reader] = {
     "stream_options": fields({"include_usage": flag, "include_obfuscation": flag}),
     "logit_bias": biases,
     "endoscope": anything(),
+    "chat_template_kwargs": anything(),
 }
 
 CHAT = fields(

@@ -10,9 +10,10 @@ from secrets import token_bytes
 from typing import ParamSpec, TypeVar
 
 from endoscope.guard import Guard, Span, UnscoredError
-from endoscope.server.errors import ApiError
+from endoscope.server.errors import ApiError, overloaded
 
 _BATCH = 8_000  # characters scanned at once; between batches other requests have their turn
+_MOST_WAITING = 64  # requests
 _MOST_KEPT = 20_000  # texts whose spans are kept, some 10 MB
 
 P = ParamSpec("P")
@@ -35,6 +36,7 @@ class Scanner:
         self._most = most_characters
         self._key = token_bytes(32)
         self._kept: OrderedDict[bytes, list[Span]] = OrderedDict()
+        self._waiting = 0
         self._thread = ThreadPoolExecutor(1, "scan")
 
     async def scan(self, texts: Iterable[str], owner: bytes) -> dict[str, list[Span]]:
@@ -46,9 +48,17 @@ class Scanner:
                 an answer that takes no time would tell that somebody has sent the same.
 
         Raises:
-            ApiError: a text could not be scored, or they are too long.
+            ApiError: a text could not be scored, they are too long, or too many wait.
         """
-        wanted = list(dict.fromkeys(texts))
+        if self._waiting >= _MOST_WAITING:
+            raise overloaded(429, "Too many requests wait to be scanned.", "too_many_requests")
+        self._waiting += 1
+        try:
+            return await self._found(list(dict.fromkeys(texts)), owner)
+        finally:
+            self._waiting -= 1
+
+    async def _found(self, wanted: list[str], owner: bytes) -> dict[str, list[Span]]:
         found = await self.run(self._lookup, wanted, owner)
         new = [text for text in wanted if text not in found]
         if sum(map(len, new)) > self._most:

@@ -11,10 +11,10 @@ import regex
 
 from endoscope.server.errors import ApiError, overloaded
 from endoscope.server.proxy.placeholders import Form
+from endoscope.server.proxy.upstream import CREDENTIALS
 from endoscope.server.proxy.vault import Vault
 
 HEADER = "x-endoscope-session"
-CREDENTIALS = ("authorization", "api-key", "x-api-key")
 MOST_SESSIONS = 1_000
 _ID = regex.compile(r"[A-Za-z0-9._\-]{1,128}")
 

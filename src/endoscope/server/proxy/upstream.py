@@ -10,10 +10,11 @@ import httpx
 from endoscope.errors import InputError
 from endoscope.server.errors import ApiError
 
+CREDENTIALS = ("authorization", "api-key", "x-api-key")
 _CONNECT = 10.0  # seconds
 # All that goes to the provider besides the body, and all that comes back: anything else may say
 # who the client is, or send it elsewhere.
-_TO = ("authorization", "api-key", "x-api-key", "openai-organization", "openai-project")
+_TO = (*CREDENTIALS, "openai-organization", "openai-project")
 _BACK = ("content-type", "retry-after", "retry-after-ms", "x-should-retry")
 _BACK_BEGIN = ("openai-", "x-ratelimit-")
 
@@ -62,16 +63,17 @@ class Upstream:
         sent = {"user-agent": "endoscope-proxy", "accept-encoding": "identity"}
         sent |= {name: headers[name] for name in _TO if name in headers}
         if self._key is not None:
+            sent = {name: value for name, value in sent.items() if name not in CREDENTIALS}
             sent["authorization"] = f"Bearer {self._key}"
         if body is not None:
             sent["content-type"] = "application/json"
+        self._client.cookies.clear()  # of one client's answer, for all others
         request = self._client.build_request(method, self.url + path, headers=sent, content=body)
-        self._client.cookies.clear()
         try:
             answer = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise failure(error) from None
-        if answer.is_redirect or 300 <= answer.status_code < 400:
+        if 300 <= answer.status_code < 400:
             await answer.aclose()
             # A client that follows it would take what it sent, as it is, to somewhere else.
             message = "The provider answers with a redirect: give --upstream its final address."
