@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from endoscope.directions.methods import Erasure
 from endoscope.guard import Guard, Policy
 from endoscope.interventions import compile_interventions
 from endoscope.models import Site
@@ -22,12 +23,15 @@ from tests.scorers import NAMES, PatternScorer
 from tests.server.fake import FakeEngine, fake_tokenizer
 
 D_MODEL = 8
+SITE = Site.parse("resid_post.1")
+ERASURE = Erasure(torch.eye(D_MODEL)[:1], torch.eye(D_MODEL)[:1], torch.zeros(D_MODEL))
 POLICY = Policy(name="names", labels={"NAME": {}})
 
 
 class Direction(NamedTuple):
     site: Site
     basis: torch.Tensor
+    erasure: Erasure | None = None
 
 
 def fake_readout() -> Readout:
@@ -54,10 +58,9 @@ def fake_served(pause: float = 0.0, **more: Any) -> Served:
         "alive": lambda: engine.alive,
         "probes": {"words": fake_readout()},
         "directions": {
-            "sea": Direction(
-                Site.parse("resid_post.1"), torch.randn(1, D_MODEL, generator=generator)
-            ),
-            "plane": Direction(Site.parse("resid_post.1"), torch.eye(D_MODEL)[:2]),
+            "sea": Direction(SITE, torch.randn(1, D_MODEL, generator=generator)),
+            "gone": Direction(SITE, torch.eye(D_MODEL)[:1], ERASURE),
+            "plane": Direction(SITE, torch.eye(D_MODEL)[:2]),
         },
         "guards": {
             "names": ServedGuard("names", Guard(POLICY, PatternScorer({"NAME": NAMES["NAME"]})))

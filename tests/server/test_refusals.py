@@ -87,7 +87,7 @@ def test_what_changes_nothing_is_accepted(serving: Serving, more: dict[str, Any]
         ({"n": 0}, "n"),
         ({"n": 100}, "n"),
         ({"n": 1.5}, "n"),
-        ({"seed": 2**63}, "seed"),
+        ({"seed": 0.5}, "seed"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"stop": [""]}, "stop[0]"),
         ({"stop": 3}, "stop"),
@@ -216,8 +216,37 @@ def test_names_in_interventions(
 def test_a_direction_has_to_fit_its_kind(serving: Serving) -> None:
     subspace = steered({"kind": "add", "direction": "plane", "strength": 1})
     refused(serving.post(CHAT, subspace), 400, "endoscope.interventions[0]")
-    turned = steered({"kind": "rotate", "direction": "plane", "degrees": 90})
+    turned = steered({"kind": "rotate", "direction": "sea", "degrees": 90})
     refused(serving.post(CHAT, turned), 400, "endoscope.interventions[0]")
+    erased = steered({"kind": "erase", "direction": "sea"})
+    refused(serving.post(CHAT, erased), 400, "endoscope.interventions[0]")
+    unknown = steered({"kind": "clamp_feature", "direction": "sea", "value": 1})
+    refused(serving.post(CHAT, unknown), 400, "endoscope.interventions[0]")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "add", "direction": "sea", "strength": 1, "site": "resid_pre.2"},
+        {"kind": "clamp", "direction": "sea", "value": 0},
+        {"kind": "ablate", "direction": "plane"},
+        {"kind": "scale", "direction": "sea", "factor": 0.5},
+        {"kind": "rotate", "direction": "plane", "degrees": 90},
+        {"kind": "erase", "direction": "gone"},
+        {"kind": "add", "direction": "sea", "strength": 1, "gate": {"probe": "words"}},
+    ],
+    ids=lambda record: record["kind"],
+)
+def test_each_kind_takes_a_direction(serving: Serving, record: dict[str, Any]) -> None:
+    assert serving.post(CHAT, steered(record)).status_code == 200
+    (found,) = serving.engine.seen[-1].interventions
+    assert found.kind == record["kind"]
+    assert str(found.site) == record.get("site", "resid_post.1")
+    basis = serving.app.served.directions[record["direction"]].basis.tolist()
+    numbers = {"add": "vector", "clamp": "vector", "rotate": "plane", "erase": "right"}
+    given = getattr(found, numbers.get(record["kind"], "basis"))
+    rows = [given] if isinstance(given[0], float) else given
+    assert [list(row) for row in rows] == basis
 
 
 def test_too_many_interventions(serving: Serving) -> None:

@@ -35,7 +35,9 @@ from endoscope.server.streaming import GoneError, answer
 from endoscope.server.work import Worker
 
 _FIGURES = {"content": {"text/plain": {"schema": {"type": "string"}}}}
-_EVENTS = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+_DATA = {"type": "string", "description": "A chunk as JSON; the last one is `[DONE]`."}
+_EVENT = {"type": "object", "properties": {"data": _DATA}, "required": ["data"]}
+_EVENTS = {"content": {"text/event-stream": {"schema": _EVENT}}}
 
 
 class App:

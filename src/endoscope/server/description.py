@@ -57,9 +57,14 @@ def describe(app: FastAPI, served: Served) -> None:
 
 
 def _fill(schemas: dict[str, Any], served: Served) -> None:
-    for name in ("ChatSent", "CompletionSent"):
+    alone = {name for name, variant in served.variants.items() if variant.system is not None}
+    models = {
+        "ChatSent": served.models,
+        "CompletionSent": [name for name in served.models if name not in alone],
+    }
+    for name, known in models.items():
         fields = schemas[name]["properties"]
-        fields["model"]["enum"] = served.models
+        fields["model"]["enum"] = known
         for key, why in UNSUPPORTED.items():
             if key in fields:
                 fields[key]["description"] = f"Not supported: {why}."
@@ -67,10 +72,16 @@ def _fill(schemas: dict[str, Any], served: Served) -> None:
             for choice in fields.get(key, {}).get("anyOf", ()):
                 if choice["type"] == "integer":
                     choice["maximum"] = served.limits.tokens
+    for prompt in schemas["CompletionSent"]["properties"]["prompt"]["oneOf"]:
+        inner = prompt.get("items", {})
+        for ids in (inner, inner.get("items", {})):
+            if ids.get("type") == "integer":
+                ids["maximum"] = len(served.tokenizer.hf) - 1
     ours = schemas["EndoscopeOptions"]["properties"]
-    _only(ours["probes"]["items"], list(served.probes))
-    _only(ours["guards"]["items"], list(served.guards))
-
-
-def _only(schema: dict[str, Any], names: list[str]) -> None:
-    schema["enum"] = names
+    if served.variants:
+        ours["variant"]["anyOf"][0]["enum"] = list(served.variants)
+    for key, names in (("probes", served.probes), ("guards", served.guards)):
+        if names:
+            ours[key]["items"]["enum"] = list(names)
+        else:
+            ours[key]["maxItems"] = 0

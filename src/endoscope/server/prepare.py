@@ -45,15 +45,18 @@ def chat(served: Served, sent: ChatSent, request_id: str) -> Prepared:
     if not served.tokenizer.can_chat:
         message = "This model has no chat template: use /v1/completions."
         raise ApiError(400, message, param="model", code="no_chat_template")
-    if sent.top_logprobs is not None and not sent.logprobs:
+    if sent.top_logprobs and not sent.logprobs:
         raise ApiError(
             400, "`top_logprobs` needs `logprobs`: true.", param="top_logprobs", code="missing"
         )
     logprobs = (sent.top_logprobs or 0) if sent.logprobs else None
     text = served.tokenizer.chat(_turns(sent.messages, variant.system), reply=True)
     ids = tuple(served.tokenizer.encode(text).ids)
-    asked = sent.max_completion_tokens or sent.max_tokens
-    return _prepared(served, sent, variant, [ids], logprobs, asked, None, request_id)
+    old, new = (
+        _asked(served, name, getattr(sent, name))
+        for name in ("max_tokens", "max_completion_tokens")
+    )
+    return _prepared(served, sent, variant, [ids], logprobs, new or old, None, request_id)
 
 
 def completion(served: Served, sent: CompletionSent, request_id: str) -> Prepared:
@@ -73,7 +76,7 @@ def completion(served: Served, sent: CompletionSent, request_id: str) -> Prepare
         variant,
         prompts,
         sent.logprobs,
-        sent.max_tokens,
+        _asked(served, "max_tokens", sent.max_tokens),
         _COMPLETION_TOKENS,
         request_id,
     )
@@ -96,7 +99,7 @@ def _variant(served: Served, sent: Sampled) -> Variant:
             400,
             "The model is a variant already: name one variant.",
             param="endoscope.variant",
-            code="invalid_value",
+            code="two_variants",
         )
     return named(served.variants, wanted, "variant", "endoscope.variant")
 
@@ -156,6 +159,17 @@ def _sampling(
     )
 
 
+def _asked(served: Served, param: str, tokens: int | None) -> int | None:
+    if tokens is not None and tokens > served.limits.tokens:
+        raise ApiError(
+            400,
+            f"At most {served.limits.tokens:,} tokens are generated: ask for fewer.",
+            param=param,
+            code="invalid_value",
+        )
+    return tokens
+
+
 def _max_tokens(served: Served, prompt: int, asked: int | None, default: int | None) -> int:
     """How many tokens an answer may have: what was asked for, or all that there is room for."""
     limits = served.limits
@@ -164,13 +178,6 @@ def _max_tokens(served: Served, prompt: int, asked: int | None, default: int | N
             400,
             f"The prompt has {prompt:,} tokens; this server takes {limits.prompt_tokens:,}.",
             code="context_length_exceeded",
-        )
-    if asked is not None and asked > limits.tokens:
-        raise ApiError(
-            400,
-            f"At most {limits.tokens:,} tokens are generated: ask for fewer.",
-            param="max_tokens",
-            code="invalid_value",
         )
     room = limits.tokens if served.context is None else served.context - prompt
     if room < (asked or 1):

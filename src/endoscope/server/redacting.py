@@ -26,7 +26,7 @@ class Redacting:
     def __init__(self, guards: Mapping[str, "ServedGuard"], most_waiting: int) -> None:
         self._guards = guards
         self._most = most_waiting
-        self._thread = ThreadPoolExecutor(1, "guard")
+        self._thread: ThreadPoolExecutor | None = None
         self._waiting = 0
 
     async def redact(
@@ -42,6 +42,8 @@ class Redacting:
             raise overloaded(429, "Too many requests at once: try again.", "too_many_requests")
         self._waiting += 1
         try:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "guard")
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self._thread, guard.redact, list(texts))
         except UnscoredError:
@@ -62,7 +64,9 @@ class Redacting:
 
     def close(self) -> None:
         """Let the thread end."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread = None
 
     def _guard(self, policy: str | None) -> Guard:
         if policy is None:

@@ -6,7 +6,16 @@ schema says so and nothing is ignored in silence; `UNSUPPORTED` has what to say 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
 
 MOST_CHOICES = 8
 MOST_PROMPTS = 8
@@ -60,6 +69,12 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("This must be false.")
+    return value
+
+
 def _utf8(value: object) -> object:
     if isinstance(value, str):
         try:
@@ -69,13 +84,16 @@ def _utf8(value: object) -> object:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_utf8)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Name = Annotated[Text, Field(min_length=1, max_length=256)]
+# Behind the limits of a type, so that its schema has them.
+Whole = BeforeValidator(_whole)
+Utf8 = BeforeValidator(_utf8)
+
+Text = Annotated[str, Utf8]
+Name = Annotated[str, Field(min_length=1, max_length=256), Utf8]
+AtLeastOne = Annotated[int, Field(ge=1), Whole]
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
 Zero = Annotated[float, Field(ge=0, le=0)]
 Nothing = Annotated[list[Any], Field(max_length=0)]
-Ignored = Annotated[Any, Field(description="Accepted and ignored.")]
-Stop = Annotated[Text, Field(min_length=1, max_length=256)]
 
 
 def _form(value: object) -> str | None:
@@ -91,8 +109,8 @@ def _form(value: object) -> str | None:
 
 
 Stops = Annotated[
-    Annotated[Stop, Tag("as text")]
-    | Annotated[list[Stop], Field(min_length=1, max_length=16), Tag("as texts")]
+    Annotated[Name, Tag("as text")]
+    | Annotated[list[Name], Field(min_length=1, max_length=16), Tag("as texts")]
     | Annotated[Nothing, Tag("as parts")],
     Discriminator(_form),
 ]
@@ -136,27 +154,25 @@ class StreamOptions(Sent):
 class Sampled(Sent):
     """What both ways of generating have in common."""
 
-    model: Annotated[Text, Field(min_length=1, max_length=256)] = Field(
-        description="One of `/v1/models`: the model, or a variant of it."
-    )
+    model: Name = Field(description="One of `/v1/models`: the model, or a variant of it.")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         default=None, description="0 takes the most probable token. 1 if left out."
     )
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    n: Annotated[Whole, Field(ge=1, le=MOST_CHOICES)] | None = Field(
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES), Whole] | None = Field(
         default=None, description="How many answers to each prompt."
     )
     stop: Stops | None = Field(
         default=None, description="Texts that end the answer and are not part of it."
     )
-    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = Field(
+    seed: Annotated[int, Whole] | None = Field(
         default=None, description="Makes sampling repeatable; answer i of n has seed + i."
     )
-    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: AtLeastOne | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     endoscope: EndoscopeOptions | None = None
-    user: Annotated[Text, Field(description="Accepted and ignored.")] | None = None
+    user: Text | None = Field(default=None, description="Accepted and ignored.")
     logit_bias: Empty | None = None
     presence_penalty: Zero | None = None
     frequency_penalty: Zero | None = None
@@ -189,15 +205,26 @@ class Message(Sent):
         return "".join(part.text for part in self.content)
 
 
+_TOP_NEEDS_LOGPROBS = {
+    "if": {
+        "required": ["top_logprobs"],
+        "properties": {"top_logprobs": {"type": "integer", "minimum": 1}},
+    },
+    "then": {"required": ["logprobs"], "properties": {"logprobs": {"const": True}}},
+}
+
+
 class ChatSent(Sampled):
     """`POST /v1/chat/completions`."""
 
+    model_config = ConfigDict(json_schema_extra=_TOP_NEEDS_LOGPROBS)
+
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
-    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = Field(
+    max_completion_tokens: AtLeastOne | None = Field(
         default=None, description="The most tokens to generate; `max_tokens` is its old name."
     )
     logprobs: bool | None = None
-    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
+    top_logprobs: Annotated[int, Field(ge=0, le=20), Whole] | None = Field(
         default=None, description="How many other tokens to report; needs `logprobs`."
     )
     tools: Nothing | None = None
@@ -212,14 +239,14 @@ class ChatSent(Sampled):
     reasoning_effort: Literal["none"] | None = None
     verbosity: None = None
     web_search_options: None = None
-    store: Literal[False] | None = None
+    store: Off | None = None
     service_tier: Literal["auto", "default"] | None = None
     metadata: dict[str, Any] | None = Field(default=None, description="Accepted and ignored.")
     safety_identifier: Text | None = Field(default=None, description="Accepted and ignored.")
     prompt_cache_key: Text | None = Field(default=None, description="Accepted and ignored.")
 
 
-TokenIds = Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0), Whole]], Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MOST_PROMPTS)]
 Prompts = Annotated[list[TokenIds], Field(min_length=1, max_length=MOST_PROMPTS)]
 
@@ -237,12 +264,12 @@ class CompletionSent(Sampled):
         description="A text, several, token ids, or several lists of them. Token ids are taken as "
         "they are; to texts the model's special tokens are added."
     )
-    logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
+    logprobs: Annotated[int, Field(ge=0, le=20), Whole] | None = Field(
         default=None, description="Report each token's log-probability and so many of the others."
     )
-    best_of: Annotated[Whole, Field(ge=1, le=1)] | None = None
-    echo: Literal[False] | None = None
-    suffix: Annotated[Text, Field(max_length=0)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=1), Whole] | None = None
+    echo: Off | None = None
+    suffix: Annotated[str, Field(max_length=0), Utf8] | None = None
 
 
 class GuardText(Sent):

@@ -11,7 +11,15 @@ from endoscope.server.errors import ApiError
 from endoscope.server.served import Served, named
 
 PARAM = "endoscope.interventions"
-_BY_DIRECTION = {"add": "vector", "clamp": "vector", "ablate": "basis", "scale": "basis"}
+# Which fields a direction stands for.
+_FIELDS = {
+    "add": ("vector",),
+    "clamp": ("vector",),
+    "ablate": ("basis",),
+    "scale": ("basis",),
+    "rotate": ("plane",),
+    "erase": ("left", "right", "mean"),
+}
 _PLAIN = re.compile(r"[a-z_]{1,24}|[a-z_]{1,24}\.\d{1,4}")
 
 
@@ -42,12 +50,11 @@ def _resolved(record: Mapping[str, Any], served: Served, where: str) -> dict[str
     if "direction" in full:
         name = _text(full.pop("direction"), f"{where}.direction")
         direction = named(served.directions, name, "direction", f"{where}.direction")
-        field = _BY_DIRECTION.get(str(full.get("kind")))
-        if field is None or field in full:
-            raise InputError(
-                "A direction stands for the numbers of add, ablate, clamp or scale, in their place."
-            )
-        full[field] = _numbers(direction, field)
+        fields = _FIELDS.get(str(full.get("kind")), ())
+        if not fields or any(field in full for field in fields):
+            kinds = ", ".join(_FIELDS)
+            raise InputError(f"A direction stands in place of the numbers of one of: {kinds}.")
+        full |= {field: _numbers(direction, field) for field in fields}
         full.setdefault("site", str(direction.site))
     gate = full.get("gate")
     if isinstance(gate, Mapping) and "probe" in gate:
@@ -59,12 +66,17 @@ def _resolved(record: Mapping[str, Any], served: Served, where: str) -> dict[str
 
 
 def _numbers(direction: Any, field: str) -> list[Any]:
-    basis: list[list[float]] = direction.basis.tolist()
-    if field == "basis":
+    """The numbers of a field of an intervention, from a direction."""
+    if field in _FIELDS["erase"]:
+        if direction.erasure is None:
+            raise InputError("This direction erases nothing.", "Load one of the method leace.")
+        return list(getattr(direction.erasure, field).tolist())
+    basis: list[Any] = direction.basis.tolist()
+    if field != "vector":
         return basis
     if len(basis) != 1:
         raise InputError("This direction is a subspace.", "Ablate or scale it.")
-    return basis[0]
+    return list(basis[0])
 
 
 def _labelled(gate: dict[str, Any], readout: Readout) -> dict[str, Any]:

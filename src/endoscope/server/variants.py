@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from endoscope.errors import InputError
 from endoscope.interventions import Intervention
 from endoscope.server.errors import ApiError, explain
-from endoscope.server.sent import MOST_INTERVENTIONS, MOST_NAMES, Name, Sent, Text, Whole
+from endoscope.server.sent import MOST_INTERVENTIONS, MOST_NAMES, AtLeastOne, Name, Sent, Text
 from endoscope.server.served import Served, named
 from endoscope.server.steering import interventions
 
@@ -21,7 +21,7 @@ class Defaults(Sent):
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: AtLeastOne | None = None
 
 
 class VariantFile(Sent):
