@@ -149,6 +149,28 @@ def test_a_gate_acts_within_a_capture_and_does_not_read_bos(model: Model) -> Non
     torch.testing.assert_close(changed, plain[SITE] + opens[:, None] * 4 * UNIT)
 
 
+def test_a_gate_of_several_sites_reads_resid_mid_before_it_is_written(model: Model) -> None:
+    """Written in place, it must not change what the gate is still to use."""
+    sites = ["resid_mid.1", "mlp_out.1"]
+    turned = push("resid_mid.1", 40.0)
+    with model.intervene(turned):
+        later = model.capture(TEXTS, "mlp_out.1")["mlp_out.1"][:, 0]
+    plain = model.capture(TEXTS, [*sites, SITE])
+    spec = FeatureSpec(tuple(map(Site.parse, sites)))
+    weight = torch.zeros(2, 2 * D)
+    weight[1, [0, D]] = 1
+    gate = Gate(readout=Readout(spec, LogisticHead(weight, torch.zeros(2), ("O", "X"))), label="X")
+    with model.intervene(turned):
+        moved = model.capture(TEXTS, SITE)[SITE]
+    with model.intervene(turned, push(SITE, gate=gate)):
+        gated = model.capture(TEXTS, SITE, batch_tokens=1)[SITE]  # without padding: no copies
+    special = plain.offsets[:, 0] == plain.offsets[:, 1]
+    opens = (plain["resid_mid.1"][:, 0] + later >= 0) & ~special
+    written = plain["resid_mid.1"][:, 0] + 40 * UNIT[0] + later >= 0
+    assert (opens != written)[~special].any()
+    torch.testing.assert_close(gated, moved + opens[:, None] * 4 * UNIT, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("gate", [gate_on("resid_post.2"), gate_on("resid_post.1", 1)])
 def test_a_gate_that_needs_more_passes_is_refused_where_there_is_one(
     model: Model, gate: Gate

@@ -105,11 +105,18 @@ class Bank:
         if self._listed is not None:
             named = torch.isin(slots * _FAR + positions, self._keys)
             acts = acts & (named | ~self._listed[slots])
-        for slot, gate in self._gates.items():
-            rows = (slots == slot).nonzero()[:, 0]
-            closed = [not gate.is_open(position) for position in positions[rows].tolist()]
-            acts[rows[torch.tensor(closed, dtype=torch.bool, device=rows.device)]] = False
+        if closed := self._closed(slots, positions) if self._gates else []:
+            acts[closed] = False
         return acts
+
+    def _closed(self, slots: Tensor, positions: Tensor) -> list[int]:
+        """Return the rows at which a gate is closed."""
+        places = enumerate(zip(slots.tolist(), positions.tolist(), strict=True))
+        return [
+            row
+            for row, (slot, position) in places
+            if slot in self._gates and not self._gates[slot].is_open(position)
+        ]
 
 
 def _with_norm_of(h: Tensor, moved: Tensor) -> Tensor:

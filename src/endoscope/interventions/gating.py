@@ -42,7 +42,8 @@ class GateState:
         new = [number for number, position in enumerate(positions) if position >= self._next]
         if not new:
             return
-        self._rows[site] = rows[new[0] :]
+        # Kept for as long as others are to come, while what they are from may be written in place.
+        self._rows[site] = rows[new[0] :] if site == self._last else rows[new[0] :].clone()
         if site == self._last:
             known = positions[new[0] :]
             self._next = known[-1] + 1

@@ -1,5 +1,7 @@
 """The interventions of all requests that run together."""
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
 
@@ -93,9 +95,8 @@ class Operator:
         """
         if site not in self._banks:
             self._prepare(site)
-        for slot, gate in self._readers[site]:
-            mine = slots == slot
-            gate.read(site, h[mine], positions[mine].tolist())
+        if self._readers[site]:
+            self._read(site, h, slots.tolist(), positions.tolist())
         banks = self._banks[site]
         if not banks:
             return h
@@ -114,6 +115,17 @@ class Operator:
         for request in self._requests.values():
             for gate in request.gates.values():
                 gate.end_forward()
+
+    def _read(self, site: Site, h: Tensor, slots: list[int], positions: list[int]) -> None:
+        """Show the gates that read here what stands in the rows of their requests."""
+        rows: dict[int, list[int]] = defaultdict(list)
+        for row, slot in enumerate(slots):
+            rows[slot].append(row)
+        for slot, gate in self._readers[site]:
+            if mine := rows.get(slot):
+                together = mine[-1] - mine[0] == len(mine) - 1
+                values = h[mine[0] : mine[-1] + 1] if together else h[mine]
+                gate.read(site, values, [positions[row] for row in mine])
 
     def _forget(self, compiled: Compiled) -> None:
         """Have the banks of these sites made again when they are next needed."""
