@@ -94,6 +94,30 @@ class Engine(Protocol):
         """
         ...
 
+    def divergence(
+        self,
+        rows: Sequence[Row],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        """Run rows without and with interventions and yield how far predictions move.
+
+        Args:
+            rows: what comes before the kept tokens is the prompt.
+            batch_tokens: most tokens in a batch, padding counted.
+            interventions: what to change on the way.
+
+        Yields:
+            The numbers of the rows in the batch, and for each the Kullback-Leibler divergence
+            KL(plain || changed) of the distributions that its kept tokens are predicted from, in
+            nats, summed over them.
+
+        Raises:
+            InputError: a gate would need more than one forward pass.
+        """
+        ...
+
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[str, Step]]:
         """Run requests to their end and yield their steps with their ids, as they come.
 

@@ -1,6 +1,6 @@
 """How likely a model finds given texts after given prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +26,31 @@ def log_likelihood(
     interventions: Compiled | None,
 ) -> list[float]:
     """Return the log-likelihood of each continuation after its prompt, see `Model`."""
+    rows = continued(engine, prompts, continuations)
+    batches = engine.log_likelihood(rows, batch_tokens=batch_tokens, interventions=interventions)
+    return in_order(rows, batches, progress=progress)
+
+
+def in_order(
+    rows: Sequence[Row], batches: Iterable[tuple[list[int], list[float]]], *, progress: bool
+) -> list[float]:
+    """Return a figure for each row, from batches that give the numbers of their rows."""
+    found = [0.0] * len(rows)
+    total = sum(len(row.ids) for row in rows)
+    with progress_bar("Reading tokens", total, show=progress) as advance:
+        for batch, values in batches:
+            for number, value in zip(batch, values, strict=True):
+                found[number] = value
+            advance(sum(len(rows[number].ids) for number in batch))
+    return found
+
+
+def continued(engine: Engine, prompts: Sequence[Text], continuations: Sequence[str]) -> list[Row]:
+    """Return prompts with what follows them as rows, of which the continuations are kept.
+
+    Raises:
+        InputError: a text cannot be read or has no tokens, or the model is not causal.
+    """
     if not engine.capabilities.causal:
         raise InputError(
             "This model reads in both directions: it has no likelihood of what follows.",
@@ -33,16 +58,7 @@ def log_likelihood(
         )
     rows = _rows(prompts, continuations, engine.tokenizer)
     check_lengths(engine, [(str(number), row) for number, row in enumerate(rows)])
-    found = [0.0] * len(rows)
-    total = sum(len(row.ids) for row in rows)
-    with progress_bar("Reading tokens", total, show=progress) as advance:
-        for batch, values in engine.log_likelihood(
-            rows, batch_tokens=batch_tokens, interventions=interventions
-        ):
-            for number, value in zip(batch, values, strict=True):
-                found[number] = value
-            advance(sum(len(rows[number].ids) for number in batch))
-    return found
+    return rows
 
 
 def _rows(
@@ -77,17 +93,31 @@ def log_probabilities(anatomy: Anatomy, final: Tensor, rows: Sequence[Row]) -> l
             on the right.
         rows: token ids; the first kept token has at least one before it.
     """
-    # A token is predicted by the one before it.
-    source = torch.cat(
-        [value[row.start - 1 : len(row.ids) - 1] for value, row in zip(final, rows, strict=True)]
-    )
+    source = predicting(final, rows)
     target = torch.tensor(
         [token for row in rows for token in row.ids[row.start :]], device=final.device
     )
-    size = max(1, _LOGITS // anatomy.logits(source[:0]).shape[-1])
+    size = rows_at_once(anatomy)
     parts = [
         anatomy.logits(some).float().log_softmax(-1).gather(1, which[:, None])[:, 0]
         for some, which in zip(torch.split(source, size), torch.split(target, size), strict=True)
     ]
-    sums = torch.split(torch.cat(parts).double(), [row.kept for row in rows])
-    return [float(one.sum()) for one in sums]
+    return sums(torch.cat(parts), rows)
+
+
+def predicting(final: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Return what predicts the kept tokens: the values of the tokens before, `[kept, d_model]`."""
+    return torch.cat(
+        [value[row.start - 1 : len(row.ids) - 1] for value, row in zip(final, rows, strict=True)]
+    )
+
+
+def rows_at_once(anatomy: Anatomy) -> int:
+    """Return of how many tokens to hold the logits at a time."""
+    return max(1, _LOGITS // anatomy.vocabulary_size)
+
+
+def sums(values: Tensor, rows: Sequence[Row]) -> list[float]:
+    """Return the sum of the values `[kept]` of each row's kept tokens."""
+    parts = torch.split(values.double(), [row.kept for row in rows])
+    return [float(part.sum()) for part in parts]

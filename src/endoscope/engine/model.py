@@ -12,6 +12,7 @@ from endoscope.activations import Activations, ActivationStore
 from endoscope.artifacts import Fingerprint, fingerprint_of, fingerprint_of_file
 from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.capture import Text, capture, capture_to, prepare
+from endoscope.engine.divergence import divergence
 from endoscope.engine.generate import generate, stream
 from endoscope.engine.likelihood import log_likelihood
 from endoscope.engine.norms import TypicalNorms
@@ -239,6 +240,43 @@ class Model:
             >>> model.log_likelihood(["The capital of France is"] * 2, [" Paris", " Rome"])
         """
         return log_likelihood(
+            self.engine,
+            prompts,
+            continuations,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            interventions=self._compiled,
+        )
+
+    def divergence(
+        self,
+        prompts: Sequence[Text],
+        continuations: Sequence[str],
+        *,
+        batch_tokens: int = 4096,
+        progress: bool = False,
+    ) -> list[float]:
+        """Return how far the interventions move what the model predicts; zeros without any.
+
+        At every token of a continuation the model, plain and changed, gives a distribution of that
+        token from the prompt and the tokens before it, whatever the token is (teacher-forced).
+
+        Args:
+            prompts: as for `log_likelihood`; so are the other arguments.
+            continuations: one for each prompt.
+
+        Returns:
+            For each continuation the Kullback-Leibler divergence KL(plain || changed), in nats,
+            summed over its tokens.
+
+        Raises:
+            InputError: as `log_likelihood`.
+
+        Example:
+            >>> with model.intervene(endoscope.add(direction, strength=0.2)):
+            ...     model.divergence(["The capital of France is"], [" Paris, on the Seine."])
+        """
+        return divergence(
             self.engine,
             prompts,
             continuations,

@@ -12,6 +12,7 @@ from torch import Tensor
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row, pad, plan
 from endoscope.engine.core import DEFAULT, Core, Limits
+from endoscope.engine.divergence import divergences
 from endoscope.engine.hooks import PackedRows, Visit, positions_of, visiting
 from endoscope.engine.likelihood import log_probabilities
 from endoscope.engine.preparing import Preparing
@@ -169,6 +170,22 @@ class TransformersEngine:
             operator = self._operator(interventions, members, [row.start for row in members])
             final = self._run(ids, mask, _changing(operator, mask))
             yield batch, log_probabilities(self.anatomy, final, members)
+
+    def divergence(
+        self,
+        rows: Sequence[Row],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        """Run rows and yield how far predictions move (see `Engine.divergence`)."""
+        for batch in plan([len(row.ids) for row in rows], batch_tokens):
+            members = [rows[number] for number in batch]
+            ids, mask = pad(members, self.tokenizer.padding, self.device)
+            operator = self._operator(interventions, members, [row.start for row in members])
+            plain = self._run(ids, mask, {})
+            changed = self._run(ids, mask, _changing(operator, mask))
+            yield batch, divergences(self.anatomy, plain, changed, members)
 
     def forward(
         self,
