@@ -15,6 +15,8 @@ from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.activations import Activations, ActivationStore
+    from endoscope.behaviours import Behaviour, measure
+    from endoscope.directions import ContrastingTexts, Direction
     from endoscope.engine import Model, open
     from endoscope.guard import Guard, Policy
     from endoscope.interventions import (
@@ -35,6 +37,9 @@ __version__ = version("endoscope")
 __all__ = [
     "ActivationStore",
     "Activations",
+    "Behaviour",
+    "ContrastingTexts",
+    "Direction",
     "Guard",
     "InputError",
     "Intervention",
@@ -49,6 +54,7 @@ __all__ = [
     "clamp",
     "clamp_feature",
     "erase",
+    "measure",
     "open",
     "rotate",
     "scale",
@@ -57,6 +63,9 @@ __all__ = [
 _ROOMS = {
     "ActivationStore": "activations",
     "Activations": "activations",
+    "Behaviour": "behaviours",
+    "ContrastingTexts": "directions",
+    "Direction": "directions",
     "Guard": "guard",
     "Intervention": "interventions",
     "Model": "engine",
@@ -69,6 +78,7 @@ _ROOMS = {
     "clamp": "interventions",
     "clamp_feature": "interventions",
     "erase": "interventions",
+    "measure": "behaviours",
     "open": "engine",
     "rotate": "interventions",
     "scale": "interventions",

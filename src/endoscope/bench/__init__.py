@@ -1,13 +1,13 @@
 """Measure Endoscope against limits and against other programs, as ratios."""
 
-from endoscope.bench import capture, guard
+from endoscope.bench import capture, guard, serve
 from endoscope.bench.pairs import Estimate, Pair, median_ratio, run_pairs
 from endoscope.bench.results import machine, save, tables
 from endoscope.bench.rows import Failure, Row
 from endoscope.bench.runner import Bench, Options
 from endoscope.bench.worker import Measurement, Worker, WorkerError
 
-BENCHES: dict[str, Bench] = {"capture": capture.run, "guard": guard.run}
+BENCHES: dict[str, Bench] = {"capture": capture.run, "guard": guard.run, "serve": serve.run}
 
 __all__ = [
     "BENCHES",

@@ -10,13 +10,13 @@ import typer
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="`capture` or `guard`.")],
+    name: Annotated[str, typer.Argument(help="`capture`, `guard` or `serve`.")],
     against: Annotated[
         list[str] | None,
         typer.Option(help="Compare with this one only (repeat for several). Else all installed."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="capture: a model (repeat for several).")
+        list[str] | None, typer.Option(help="capture, serve: a model (repeat for several).")
     ] = None,
     probe: Annotated[
         list[Path] | None, typer.Option(help="guard: a probe's folder (repeat for several).")

@@ -1,0 +1,73 @@
+"""Generate with Endoscope's streaming engine: requests in, a step a token out."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import endoscope
+from endoscope import Site
+from endoscope.engine.passes import Pass
+from endoscope.engine.requests import Request, Sampling
+from endoscope.readouts import FeatureSpec, LogisticHead, Readout
+
+
+class Clock:
+    """Sums up the time that a pass spends on reading and writing, beside the model's own."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        for name in ("visit", "read_tokens", "read_chunks"):
+            setattr(Pass, name, self._timed(getattr(Pass, name)))
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
+
+
+def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+    """Open the model and make the requests."""
+    model = endoscope.open(setup["model"], dtype="float32")
+    site = Site.parse(f"resid_post.{model.n_layers // 2}")
+    prompts = [tuple(one.ids) for one in model.tokenizer.encode_batch(setup["texts"])]
+    random = torch.Generator().manual_seed(0)
+    sampling = Sampling(setup["new_tokens"], temperature=0.0, ignore_eos=True)
+    requests = []
+    for number, ids in enumerate(prompts):
+        readouts, interventions = {}, []
+        if setup["probes"]:
+            weight = torch.randn(2, model.d_model, generator=random)
+            head = LogisticHead(weight, torch.zeros(2), ("O", "X"))
+            readouts["probe"] = Readout(FeatureSpec((site,)), head)
+        if setup["interventions"]:
+            vector = torch.randn(model.d_model, generator=random)
+            # The cost of an intervention does not depend on its strength.
+            strength = setup.get("strength") or 0.05
+            interventions.append(endoscope.add(vector, strength, site=site))
+        requests.append(Request(str(number), ids, sampling, readouts, tuple(interventions)))
+    clock = Clock()
+    added: list[float] = []
+
+    def run() -> dict[str, Any]:
+        clock.seconds = 0.0
+        tokens = defaultdict(list)
+        for name, step in model.engine.run(requests):
+            tokens[name].append(step.token_id)
+        added.append(clock.seconds)
+        return {"tokens": [tokens[request.id] for request in requests], "added": added}
+
+    facts = {
+        "folder": str(model.loaded.folder),
+        "prompts": [list(ids) for ids in prompts],
+        "padding": model.tokenizer.padding,
+        "packages": ["endoscope", "torch", "transformers"],
+    }
+    return run, facts

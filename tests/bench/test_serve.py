@@ -1,0 +1,65 @@
+"""The serving benchmark on a tiny model, and that every side generates the same texts."""
+
+from pathlib import Path
+
+import pytest
+
+from endoscope.bench import serve
+from endoscope.bench.runner import Options, job_file
+from endoscope.bench.serve import Load
+from endoscope.bench.worker import Worker, WorkerError
+from tests.tiny import save_tiny
+
+PEERS = {peer.against: peer for peer in serve.PEERS}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(autouse=True)
+def little(monkeypatch):
+    monkeypatch.setattr(serve, "NEW_TOKENS", 6)
+    monkeypatch.setattr(serve, "PLAIN", (Load(3),))
+    monkeypatch.setattr(serve, "ADDED", (Load(3, probes=True, interventions=True),))
+
+
+def test_every_side_generates_the_same_and_the_cost_is_told_twice(tiny):
+    options = Options(models=[str(tiny)], pairs=2, show=False)
+    rows = [row.as_json() for row in serve.run(options)]
+    case = f"{tiny}, 3 requests"
+    added = f"{case}, each with a probe and an intervention"
+    assert [(row["against"], row["case"], row.get("unit")) for row in rows] == [
+        ("generate", case, "tokens/s"),
+        ("limit", case, "tokens/s"),
+        ("plain", added, "tokens/s"),
+        ("plain", f"{added}, own time of what is added", "ms/step"),
+        ("self", case, "tokens/s"),
+    ]
+    for row in rows:
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+    assert rows[3]["ratio"] < 1  # what is added takes time of its own
+
+
+def test_what_is_added_is_really_there(tiny):
+    def tokens(load: Load, strength: float | None = None) -> list[list[int]]:
+        setup = {**serve.setup_for(str(tiny), load), "strength": strength}
+        with Worker(job_file("serve_endoscope")) as side:
+            side.load(setup)
+            side.repeat()
+            return side.result()["tokens"]
+
+    plain = tokens(Load(3))
+    assert [len(row) for row in plain] == [6, 6, 6]
+    strong = tokens(Load(3, interventions=True), strength=5.0)
+    assert all(a != b for a, b in zip(plain, strong, strict=True))
+
+
+def test_different_texts_are_no_comparison():
+    serve.check([[1, 2]] * 4, [[1, 2]] * 4)
+    serve.check([[1, 2]] * 4, [[1, 2]] * 3 + [[1, 3]])
+    with pytest.raises(WorkerError, match="different texts"):
+        serve.check([[1, 2]] * 4, [[1, 2]] * 2 + [[1, 3]] * 2)
+    with pytest.raises(WorkerError, match="different texts"):
+        serve.check([[1, 2]] * 4, [[1, 2]] * 3 + [[1]])
