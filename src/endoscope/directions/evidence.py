@@ -98,11 +98,10 @@ def erased(estimate: Estimate, held_out: Contrast, data: DataRef, seed: int) -> 
 def _scores(
     basis: Tensor, train: Contrast | None, held_out: Contrast, label: int
 ) -> NDArray[np.float64]:
-    direction = basis[0]
-    if len(basis) > 1 or len(held_out.labels) > 2:
-        assert train is not None
-        direction = basis.T @ (basis @ train.difference(label))
-    return (held_out.rows @ direction).numpy()
+    if len(basis) == 1:
+        return (held_out.rows @ basis[0]).numpy()
+    assert train is not None, "a subspace was fitted on something"
+    return (held_out.rows @ (basis.T @ (basis @ train.difference(label)))).numpy()
 
 
 def _of_random(

@@ -42,6 +42,8 @@ def fit_sites(
     """Estimate a direction at each site, from one reading of the source (see `Direction.fit`)."""
     if method not in METHODS:
         raise InputError(f"No method is called {method!r}.", f"Known: {', '.join(METHODS)}.")
+    for site in sites:  # before the work, which may be minutes of generation
+        model.loaded.anatomy.check(site)
     whole = source.read(model, sites, progress=progress)
     others = held_out.read(model, sites, progress=progress) if held_out else None
     tested = source.ref if held_out is None else held_out.ref
