@@ -1,6 +1,7 @@
 """The readouts of a request, fed with what each forward pass brings."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ class RequestReadings:
     def take(self, name: str, scores: Sequence[PositionScores]) -> None:
         """Keep scores, whose positions count from the first token that is scored."""
         first = self.unscored
-        self._ready[name] += [one._replace(position=one.position + first) for one in scores]
+        self._ready[name] += [PositionScores(at + first, values) for at, values in scores]
 
     def ready(self) -> dict[str, tuple[PositionScores, ...]]:
         """Return what is final and was not returned before."""
@@ -89,8 +90,8 @@ class Together(NamedTuple):
 def check(streams: Sequence[Stream], scores: Sequence[Sequence[PositionScores]]) -> None:
     """Find scores that are no numbers: a probe that says nothing must not pass for a "no"."""
     rows = [one.probabilities for own in scores for one in own]
-    if not rows or bool(torch.isfinite(torch.stack(rows)).all()):
+    if not rows or isfinite(torch.stack(rows).sum()):  # one NaN makes the sum NaN
         return
     for stream, own in zip(streams, scores, strict=True):
-        if not all(bool(torch.isfinite(one.probabilities).all()) for one in own):
+        if not all(isfinite(one.probabilities.sum()) for one in own):
             stream.owner.fault = "A readout gave no number."

@@ -1,6 +1,7 @@
 """Scores of tokens while they are being decoded."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -87,7 +88,7 @@ class IncrementalScorer:
         if not left or self._waiting is None:
             return []
         logits = self._logits(self._waiting[-left:])
-        return self._numbered(self.calibration.probabilities(logits))
+        return self._numbered(self.calibration.probabilities(logits).unbind())
 
     def document(self) -> Tensor:
         """Return the document's probabilities `[labels]` from the tokens scored so far.
@@ -100,8 +101,6 @@ class IncrementalScorer:
         return self.calibration.probabilities(self._pooled.value())
 
     def _check(self, rows: Mapping[Site, Tensor]) -> None:
-        if self._finished:
-            raise InputError("This stream has ended.", "Start another with stream().")
         missing = [str(site) for site in self.spec.sites if site not in rows]
         if missing:
             raise InputError(f"Rows of {', '.join(missing)} are missing.", "Push every site.")
@@ -120,12 +119,13 @@ class IncrementalScorer:
             self._waiting = like.new_zeros(self.spec.look_ahead, like.shape[-1])
         return self._waiting
 
-    def _take(self, sums: Tensor, waiting: Tensor) -> Tensor:
-        """Take n more rows; return which of the sums `[n, outputs]` are those of a token."""
-        outside = max(0, self.spec.look_ahead - self._pushed)  # before the first token
-        self._waiting = waiting
-        self._pushed += len(sums)
-        return sums[outside:] if outside else sums
+    def _take(self, rows: int, waiting: Tensor | None) -> int:
+        """Take more rows; return how many of the sums are of none, as they come before a first."""
+        outside = min(rows, max(0, self.spec.look_ahead - self._pushed))
+        self._pushed += rows
+        if waiting is not None:
+            self._waiting = waiting
+        return outside
 
     def _logits(self, sums: Tensor) -> Tensor:
         before = 0 if self._before is None else len(self._before)
@@ -137,10 +137,10 @@ class IncrementalScorer:
             self._pooled.push(logits)
         return logits
 
-    def _numbered(self, probabilities: Tensor) -> list[PositionScores]:
+    def _numbered(self, probabilities: Sequence[Tensor]) -> list[PositionScores]:
         first = self._scored
         self._scored += len(probabilities)
-        return [PositionScores(first + i, row) for i, row in enumerate(probabilities.unbind())]
+        return [PositionScores(first + i, row) for i, row in enumerate(probabilities)]
 
 
 def push_together(
@@ -159,29 +159,37 @@ def push_together(
         InputError: a site is missing, sites differ in length, or a stream has ended.
     """
     one = scorers[0]
-    for scorer in scorers:
-        scorer._check(rows)
+    one._check(rows)
+    if any(scorer._finished for scorer in scorers):
+        raise InputError("This stream has ended.", "Start another with stream().")
     sums, waiting = _summed(scorers, rows)
-    taken = [scorer._take(s, w) for scorer, s, w in zip(scorers, sums, waiting, strict=True)]
+    n = sums.shape[1]
+    outside = [
+        scorer._take(n, None if waiting is None else waiting[i]) for i, scorer in enumerate(scorers)
+    ]
     if one.head.history or one._pooled is not None:
-        logits = [scorer._logits(own) for scorer, own in zip(scorers, taken, strict=True)]
+        logits = [scorer._logits(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
+    elif any(outside):
+        logits = [one.head.combine(sums[i, start:]) for i, start in enumerate(outside)]
     else:
-        logits = [one.head.combine(torch.cat(taken))]
-    probabilities = one.calibration.probabilities(torch.cat(logits))
-    parts = torch.split(probabilities, [len(own) for own in taken])
-    return [scorer._numbered(part) for scorer, part in zip(scorers, parts, strict=True)]
+        logits = [one.head.combine(sums.flatten(0, 1))]
+    left = iter(one.calibration.probabilities(torch.cat(logits)).unbind())
+    return [
+        scorer._numbered(list(islice(left, n - start)))
+        for scorer, start in zip(scorers, outside, strict=True)
+    ]
 
 
 def _summed(
     scorers: Sequence[IncrementalScorer], rows: Mapping[Site, Tensor]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Return the sums that are final, `[scorers, n, outputs]`, and those that still wait."""
     spec = scorers[0].spec
     ahead = spec.look_ahead
     features = torch.cat([rows[site].detach() for site in spec.sites], dim=-1)
     added = exact(features) @ scorers[0]._weight(features)
     if not ahead:
-        return added, added[:, :0]
+        return added, None
     added = torch.unflatten(added, -1, (ahead + 1, -1))
     n = added.shape[1]
     held = torch.stack([scorer._still_waiting(added) for scorer in scorers])
