@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: install    ## scrub a page of English and Japanese text and show what the probe saw
+demo: install    ## scrub a page of text and show what the probe saw; then serve, steer and read live
 	$(BIN)/python demo/scrub.py
+	$(BIN)/python demo/serve.py
 
 test: install lint types unit ## lint, types and tests
 
