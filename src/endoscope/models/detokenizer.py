@@ -42,7 +42,8 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._special = frozenset(tokenizer.all_special_ids)
+        added = tokenizer.added_tokens_decoder
+        self._special = frozenset(number for number, token in added.items() if token.special)
         self._bytes = byte_symbols() if is_byte_level(tokenizer) else None
         self._fallback = "ByteFallback" in repr(tokenizer.backend_tokenizer.decoder)
         self._known: dict[int, str | None] = {}
