@@ -205,7 +205,7 @@ class Message(Sent):
         return "".join(part.text for part in self.content)
 
 
-_TOP_NEEDS_LOGPROBS = {
+_TOP_NEEDS_LOGPROBS: dict[str, Any] = {
     "if": {
         "required": ["top_logprobs"],
         "properties": {"top_logprobs": {"type": "integer", "minimum": 1}},

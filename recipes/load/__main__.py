@@ -1,0 +1,116 @@
+"""Puts a load on a server and checks every answer against the same request alone.
+
+    python -m recipes.load --clients 64 --seconds 600 [--guard POLICY] > summary.json
+
+Starts `endoscope serve` on a free loopback port in fp32, asks each greedy request of the mix alone
+first, then lets the clients ask at random: plain, steered each in its own way, probed, guarded,
+streamed or not, some leaving in the midst, some malformed. Prints one JSON object; exits with 1
+where an answer was wrong, a bad request got a 5xx, or memory grew by more than `--growth`.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from recipes.load.client import Tally, ask, malformed
+from recipes.load.mix import Ask, greedy_asks, prepare
+from recipes.load.server import Memory, serving
+from recipes.load.solo import Reference, reference
+
+_WARM = 0.2  # of the time: memory is compared from there on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--guard", help="a policy that some answers go through")
+    parser.add_argument("--tokens", type=int, default=24, help="of an answer, at most")
+    parser.add_argument("--growth", type=float, default=0.05, help="of memory, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        made = prepare(options.model, Path(folder))
+        command = [options.model, "--dtype", "float32", "--probe", f"random={made.probe}"]
+        command += ["--max-requests", "16", "--max-waiting", str(options.clients)]
+        command += ["--guard", f"guard={options.guard}"] if options.guard else []
+        asks = greedy_asks(options.model, made.d_model, made.layers, options.tokens, options.guard)
+        with serving(command) as (url, process):
+            memory = Memory(process.pid)
+            summary = asyncio.run(_run(url, asks, memory, options))
+        summary["exit_of_server"] = process.returncode
+    print(json.dumps(summary, indent=2))
+    growth = summary["memory"]["growth"]
+    bad = summary["wrong"] or summary["server_errors"] or summary["refused_wrongly"]
+    sys.exit(1 if bad or growth > options.growth else 0)
+
+
+async def _run(
+    url: str, asks: list[Ask], memory: Memory, options: argparse.Namespace
+) -> dict[str, Any]:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+        references = [await reference(client, one) for one in asks]
+        tally = Tally()
+        began = time.monotonic()
+        watching = asyncio.create_task(memory.watch())
+        ends = began + options.seconds
+        await asyncio.gather(
+            *(
+                _client(client, asks, references, tally, Random(f"{options.seed} {n}"), ends)
+                for n in range(options.clients)
+            )
+        )
+        watching.cancel()
+        seconds = time.monotonic() - began
+        left = (await client.get("/metrics")).text
+    return {
+        "clients": options.clients,
+        "seconds": round(seconds, 1),
+        "requests": sum(tally.outcomes.values()),
+        "tokens_per_second": round(tally.tokens / seconds, 1),
+        "outcomes": dict(sorted(tally.outcomes.items())),
+        "compared": dict(sorted(tally.compared.items())),
+        "compared_tokens": tally.compared_tokens,
+        "undecided_tokens": tally.undecided_tokens,
+        "wrong": tally.wrong,
+        "server_errors": tally.server_errors,
+        "refused_wrongly": tally.refused_wrongly,
+        "left_running": _gauge(left, "endoscope_generations_running"),
+        "memory": memory.report(_WARM),
+    }
+
+
+async def _client(
+    client: httpx.AsyncClient,
+    asks: list[Ask],
+    references: list[Reference],
+    tally: Tally,
+    random: Random,
+    ends: float,
+) -> None:
+    while time.monotonic() < ends:
+        if random.random() < 0.1:
+            await malformed(client, asks, tally, random)
+            continue
+        number = random.randrange(len(asks))
+        leave = random.randint(1, 8) if random.random() < 0.15 else None
+        await ask(client, asks[number], references[number], tally, random.random() < 0.5, leave)
+
+
+def _gauge(metrics: str, name: str) -> float:
+    lines = (line.split() for line in metrics.splitlines())
+    return next(float(words[1]) for words in lines if words[0] == name)
+
+
+if __name__ == "__main__":
+    main()
