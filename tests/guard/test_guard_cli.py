@@ -100,7 +100,7 @@ def test_options_reach_the_guard(patterns: dict[str, object], tmp_path: Path) ->
 def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     (tmp_path / "wide.txt").write_bytes("Mary Jones".encode("utf-16"))
-    (tmp_path / "p.yaml").write_text("labels: {NAME: {action: steer}}")
+    (tmp_path / "p.yaml").write_text("labels: {NAME: {action: hide}}")
     for arguments, says in [
         ((tmp_path / "none.jsonl",), "cannot be read: No such file"),
         ((tmp_path,), "cannot be read: Is a directory"),
@@ -109,7 +109,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         ((tmp_path / "latin.txt", "--keep-text"), "Give --json with --keep-text"),
         (("--keep-text",), "Give --json with --keep-text"),
         (("--policy", "gdpr"), "no policy gdpr"),
-        (("--policy", tmp_path / "p.yaml"), "labels.NAME.action must be redact or flag"),
+        (("--policy", tmp_path / "p.yaml"), "labels.NAME.action must be redact, flag, stop"),
     ]:
         error = run(*arguments, stdin=b"x").exception
         assert isinstance(error, InputError)

@@ -28,15 +28,24 @@ SPACED = (
 )
 _WORD = rf"[{SPACED}'’]"
 _NUMBER = r"[0-9０-９\-‐‑–−－ー.()+/]"
-_BELONGS = {
-    "NAME": regex.compile(_WORD),
-    "ADDRESS": regex.compile(rf"[{SPACED}'’0-9０-９\-‐−－]"),
-    "PHONE": regex.compile(_NUMBER),
-    "ID": regex.compile(r"[A-Za-z0-9Ａ-Ｚａ-ｚ０-９\-－]"),
-    "DATE_OF_BIRTH": regex.compile(r"[A-Za-z0-9０-９\-/.－/．年月日]"),
-    "USERNAME": regex.compile(r"[A-Za-z0-9_.\-]"),
-    "SECRET": regex.compile(r"[!#-&*+\-./0-9:=?@A-Z^_a-z|~]"),
+_CLASSES = {
+    "NAME": _WORD,
+    "ADDRESS": rf"[{SPACED}'’0-9０-９\-‐−－]",
+    "PHONE": _NUMBER,
+    "ID": r"[A-Za-z0-9Ａ-Ｚａ-ｚ０-９\-－]",
+    "DATE_OF_BIRTH": r"[A-Za-z0-9０-９\-/.－/．年月日]",
+    "USERNAME": r"[A-Za-z0-9_.\-]",
+    "SECRET": r"[!#-&*+\-./0-9:=?@A-Z^_a-z|~]",
 }
+_LONGEST_WORD = 256  # bounds the work on text without a break
+_BELONGS = {label: regex.compile(chars) for label, chars in _CLASSES.items()}
+_BEFORE, _AFTER = (
+    {
+        label: regex.compile(f"{way}{chars}{{0,{_LONGEST_WORD}}}")
+        for label, chars in _CLASSES.items()
+    }
+    for way in ("(?r)", "")
+)
 # Only names that surely name a secret: `abc=1x` may be a password with a sign in it.
 _FIELD = regex.compile(
     r"(?<![A-Za-z0-9])[A-Za-z0-9_\-]{0,32}?"
@@ -44,7 +53,6 @@ _FIELD = regex.compile(
     r"(?:[_\-]?(?:id|key|token))?[\"']?\s?[=:]\s?[\"']?",
     regex.IGNORECASE,
 )
-_LONGEST_WORD = 256  # bounds the work on text without a break
 
 _OPENERS, _CLOSERS = "([{（［｛「『【〔〈《“‘", ")]}）］｝」』】〕〉》”’"
 _KEPT_FIRST = {"PHONE": "+＋", "USERNAME": "_", "ADDRESS": "#＃〒"}
@@ -70,6 +78,7 @@ _HONORIFIC_TAIL = regex.compile(rf"(?:{_HONORIFICS})(?:{_PARTICLES})*$")
 _PARTICLE_TAIL = regex.compile(rf"(?<=[^\p{{Hiragana}}\s])(?:{_PARTICLES})$")
 _LEADING_PARTICLE = regex.compile(r"[はがをにのともへでや](?=[\p{Han}\p{Katakana}])")
 _LONGEST_TAIL = 16
+_LONGEST_REGNAL = 5  # with the character after it
 _REGNAL = regex.compile(r"[0-9０-９一二三四五六七八九十]{1,3}世(?!紀)")
 
 
@@ -142,6 +151,29 @@ def _punctuation(char: str, label: str) -> bool:
     if label == "SECRET":  # a password may end in almost anything
         return char.isspace() or char in "\"'`,;.、。"
     return category(char)[0] in "PSZC"
+
+
+def first_reached(text: str, place: int, label: str) -> int:
+    """Return the first character of any span that begins with a token at `place` or after it."""
+    belongs = _BELONGS.get(label)
+    if belongs is None or (place < len(text) and not belongs.match(text, place)):
+        return place
+    before = _BEFORE[label].match(text, 0, place)
+    return int(before.start()) if before else place
+
+
+def is_known(text: str, end: int, label: str) -> bool:
+    """Whether so much of a text is known that more does not move the end of a span.
+
+    Args:
+        text: the text so far.
+        end: end of the last flagged token.
+        label: what the probe says it is.
+    """
+    if label in _AFTER and (after := _AFTER[label].match(text, end)):
+        end = int(after.end())
+    # The number of a monarch, and a title around a name.
+    return end + (_LONGEST_REGNAL + _LONGEST_TITLE if label == "NAME" else 0) < len(text)
 
 
 def _complete(text: str, start: int, end: int, label: str) -> tuple[int, int]:

@@ -13,20 +13,29 @@ _MUST_BE = {
     "replacement": "tag, pseudonym or hash",
     "key": "a mapping with either env or file",
     "threshold": "a number from 0 to 1, or probe",
-    "action": "redact or flag",
+    "action": "redact, flag, stop, steer or escalate",
+    "interventions": "a list of interventions, or the path of a JSON file with one",
+    "hook": "a URL that begins with http:// or https://",
+    "judge": "the name of a judge",
+    "timeout": "a number of seconds above 0, up to 600",
+    "scope": "spans or document",
     "env": "the name of an environment variable",
     "file": "the path of a file",
 }
 KEYS = {  # of a policy, of each of its labels, of its key
-    "": ("name", "labels", "probe", "validators", "replacement", "key"),
-    "labels": ("threshold", "action", "replacement"),
+    "": ("name", "labels", "scope", "probe", "validators", "replacement", "key"),
+    "labels": (
+        *("threshold", "action", "replacement"),
+        *("interventions", "hook", "judge", "timeout"),
+    ),
     "key": ("env", "file"),
 }
 _CHOICES = {
     "probe": ("auto",),
     "replacement": ("tag", "pseudonym", "hash"),
     "threshold": ("probe",),
-    "action": ("redact", "flag"),
+    "action": ("redact", "flag", "stop", "steer", "escalate"),
+    "scope": ("spans", "document"),
 }
 
 

@@ -1,23 +1,38 @@
 """Whole characters as a reader sees them: no span ends between a letter and its accent."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 import regex
 
 _CLUSTER = regex.compile(r"\X")
+# Code points of a cluster; more are several. Stream-Safe text (UAX 15) has 30 marks at most.
+LONGEST = 32
+
+
+def clusters(text: str, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the grapheme clusters of a text (Unicode UAX 29), in order, from where one begins.
+
+    A cluster is known when one more character is: that does or does not go on with it.
+    """
+    while start < len(text):
+        cluster = _CLUSTER.match(text[start : start + LONGEST])
+        end = start + (cluster.end() if cluster else 1)
+        yield start, end
+        start = end
 
 
 class Graphemes:
-    """The grapheme clusters of one text that hold several code points (Unicode UAX 29).
+    """The grapheme clusters of one text that hold several code points.
 
     Args:
         text: any string.
+        start: where a cluster begins, before which nothing is asked for.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, start: int = 0) -> None:
         plain = text.isascii() and "\r\n" not in text
-        clusters = () if plain else _CLUSTER.finditer(text)
-        several = [m.span() for m in clusters if m.end() - m.start() > 1]
+        several = [] if plain else [(a, b) for a, b in clusters(text, start) if b - a > 1]
         self._starts = [start for start, _ in several]
         self._ends = [end for _, end in several]
 

@@ -8,14 +8,15 @@ from typing import Self, overload
 from pydantic import JsonValue
 
 from endoscope.errors import InputError
-from endoscope.guard import boundaries
 from endoscope.guard.files import Source, Target
 from endoscope.guard.graphemes import Graphemes
 from endoscope.guard.lines import Summary, redact_lines
 from endoscope.guard.policy import Language, Policy
 from endoscope.guard.redact import Redaction, Replacer, redact
-from endoscope.guard.scoring import Scorer, UnscoredError, language, score
-from endoscope.guard.spans import Span, from_scores, resolve
+from endoscope.guard.scoring import Scorer, UnscoredError, check, language, score
+from endoscope.guard.settle import settle, whole
+from endoscope.guard.spans import Span, from_scores
+from endoscope.guard.stream import GuardStream
 from endoscope.guard.text import redact_text
 from endoscope.guard.validators import FOUND_ALONE, validated
 from endoscope.guard.words import share_words
@@ -182,6 +183,34 @@ class Guard:
         """Replace spans that have been found; pseudonyms count them as `redact` does."""
         return redact(text, spans, self._replacer)
 
+    def spans(self, text: str, scores: TokenScores) -> list[Span]:
+        """Find what the policy names in a text whose scores are known, such as `scores` gives.
+
+        Raises:
+            UnscoredError: the scores leave out some of the text, or nobody reads its language.
+        """
+        name = language(text)
+        check(text, scores, self._scorer(name).labels)
+        return self._spans(text, scores, self._thresholds[name])
+
+    def stream(self) -> GuardStream:
+        """Return a guard over one text that is still being written.
+
+        It is given the text and its scores, and counts pseudonyms together with this guard.
+
+        Raises:
+            InputError: the guard has not one probe for texts of all languages, and which language a
+                text is in is known only at its end.
+        """
+        if len(self._scorers) < 2 or len({id(scorer) for scorer in self._scorers.values()}) > 1:
+            raise InputError(
+                "In a stream one probe must read every language.",
+                "Take one that reads both, such as pii-gemma-3-270m-stream.",
+            )
+        [*_, scorer] = self._scorers.values()
+        limits = self._thresholds["en"]
+        return GuardStream(self.policy, scorer.labels, limits, self._replacer)
+
     def _scan(self, texts: Sequence[str]) -> list[list[Span]]:
         found: list[list[Span]] = [[] for _ in texts]
         by_language: dict[Language, list[int]] = {}
@@ -213,14 +242,7 @@ class Guard:
         if not spans:
             return []
         graphemes = Graphemes(text)
-        whole = (s._replace(start=a, end=b) for s in spans for a, b in [graphemes.cover(*s[:2])])
-        settled = []
-        for span in resolve(whole, self.policy.redacted):
-            start, end = boundaries.trim(text, span.start, span.end, span.label)
-            if start < end:
-                start, end = graphemes.cover(start, end)
-                settled.append(span._replace(start=start, end=end))
-        return settled
+        return settle(text, whole(spans, graphemes), self.policy.redacted, graphemes)
 
     def __repr__(self) -> str:
         return f"Guard({self.policy.name!r}: {', '.join(self.policy.labels)})"

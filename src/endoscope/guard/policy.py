@@ -1,17 +1,19 @@
 """Policies: what to look for in a text and what to do with it."""
 
+import json
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from endoscope.errors import InputError
 from endoscope.guard.explain import explain
+from endoscope.interventions import Intervention, parse_interventions
 
-Action = Literal["flag", "redact"]
+Action = Literal["flag", "redact", "stop", "steer", "escalate"]
 Replacement = Literal["tag", "pseudonym", "hash"]
 Language = Literal["en", "ja"]
 
@@ -28,13 +30,54 @@ class Rule(_Strict):
 
     Args:
         threshold: the least probability of a token, or `"probe"` for the probe's own threshold.
-        action: `redact` replaces the value, `flag` only reports it.
+        action: `redact` replaces the value, `flag` only reports it. In a stream, `stop` ends the
+            text where the value begins, `steer` replaces it and changes the model from there on,
+            `escalate` holds it until a hook or a judge has confirmed it, which replaces it, or
+            rejected it; text that is at hand is redacted by these three.
         replacement: as the policy's, for this label.
+        interventions: of `steer`: a list of interventions in JSON form, or a file with one.
+        hook: of `escalate`: the URL that is asked.
+        judge: of `escalate`: the name of a judge that the program provides.
+        timeout: seconds that the hook or judge has; after them the value is taken as confirmed.
     """
 
     threshold: Annotated[float, Field(ge=0, le=1)] | Literal["probe"] = "probe"
     action: Action = "redact"
     replacement: Replacement | None = None
+    interventions: list[dict[str, Any]] | str | None = None
+    hook: Annotated[str, Field(pattern="^https?://")] | None = None
+    judge: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+    @model_validator(mode="after")
+    def _what_the_action_needs(self) -> Self:
+        if (self.action == "steer") != (self.interventions is not None):
+            raise ValueError("action steer and interventions go together")
+        if self.action == "escalate" and (self.hook is None) == (self.judge is None):
+            raise ValueError("action escalate needs either hook or judge")
+        if self.action != "escalate" and (self.hook or self.judge):
+            raise ValueError("hook and judge go with action escalate")
+        return self
+
+    def steering(self, folder: Path) -> tuple[Intervention, ...]:
+        """Return the interventions of `steer`.
+
+        Args:
+            folder: what a relative path of their file starts from.
+
+        Raises:
+            InputError: the file cannot be read, or they are no interventions.
+        """
+        given = self.interventions or []
+        if isinstance(given, str):
+            path = folder / given
+            try:
+                given = json.loads(path.read_bytes())
+            except OSError as error:
+                raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+            except ValueError as error:
+                raise InputError(f"{path} is not JSON.") from error
+        return parse_interventions(given)
 
 
 class KeySource(_Strict):
@@ -84,6 +127,8 @@ class Policy(_Strict):
     Args:
         name: for people.
         labels: a rule for each label; others are left alone.
+        scope: `spans` looks for values, `document` judges the whole text so far by a probe with a
+            pooling: `flag`, `stop` and `steer` act once, when a threshold is reached.
         probe: which probe reads: `"auto"`, the name of one that comes with Endoscope, a folder, or
             one of these for each language.
         validators: whether rules find and complete what can be checked by form.
@@ -98,6 +143,7 @@ class Policy(_Strict):
 
     name: str
     labels: dict[str, Rule] = Field(min_length=1)
+    scope: Literal["spans", "document"] = "spans"
     probe: str | dict[Language, str] = "auto"
     validators: bool = True
     replacement: Replacement = "tag"
@@ -112,6 +158,15 @@ class Policy(_Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _document_actions(self) -> Self:
+        for label, rule in self.labels.items():
+            if self.scope == "document" and rule.action not in ("flag", "stop", "steer"):
+                raise ValueError(
+                    f"labels.{label}: with scope document an action is flag, stop or steer"
+                )
+        return self
+
     def replaced(self, label: str) -> Replacement:
         """Return how values of a label are replaced."""
         return self.labels[label].replacement or self.replacement
@@ -119,7 +174,7 @@ class Policy(_Strict):
     @property
     def redacted(self) -> frozenset[str]:
         """The labels whose values are replaced."""
-        return frozenset(n for n, rule in self.labels.items() if rule.action == "redact")
+        return frozenset(n for n, rule in self.labels.items() if rule.action != "flag")
 
     def probe_for(self, language: Language) -> str | None:
         """Return which probe reads texts of a language; None: the policy has none."""

@@ -113,17 +113,8 @@ def check(text: str, scores: TokenScores, labels: Sequence[str]) -> None:
     Raises:
         UnscoredError: that is not so.
     """
-    offsets, probabilities = (
-        scores.offsets.cpu().numpy(),
-        scores.probabilities.cpu().float().numpy(),
-    )
-    if tuple(scores.labels) != tuple(labels):
-        raise UnscoredError("the probe's labels are not those of its scores")
-    if offsets.shape != (len(offsets), 2) or probabilities.shape != (len(offsets), len(labels)):
-        raise UnscoredError("the probe did not score every token")
-    # NaN compares false, so it fails here as well.
-    if not ((probabilities >= 0) & (probabilities <= 1 + 1e-3)).all():
-        raise UnscoredError("the probe gave scores that are no probabilities")
+    check_scores(scores, labels)
+    offsets = scores.offsets.cpu().numpy()
     starts, ends = offsets[:, 0], offsets[:, 1]
     if not ((starts >= 0) & (starts <= ends) & (ends <= len(text))).all():
         raise UnscoredError("the probe's tokens lie outside the text")
@@ -131,8 +122,29 @@ def check(text: str, scores: TokenScores, labels: Sequence[str]) -> None:
     np.add.at(steps, starts, 1)
     np.add.at(steps, ends, -1)
     for position in np.flatnonzero(np.cumsum(steps[:-1]) == 0):
-        if not (text[position].isspace() or category(text[position]) == "Cc"):
+        if not may_be_unread(text[position]):
             raise UnscoredError(f"the probe did not read character {position} of a text")
+
+
+def check_scores(scores: TokenScores, labels: Sequence[str]) -> None:
+    """Refuse scores that are not a probability for each token and label.
+
+    Raises:
+        UnscoredError: that is so.
+    """
+    offsets, probabilities = scores.offsets, scores.probabilities
+    if tuple(scores.labels) != tuple(labels):
+        raise UnscoredError("the probe's labels are not those of its scores")
+    if offsets.shape != (len(offsets), 2) or probabilities.shape != (len(offsets), len(labels)):
+        raise UnscoredError("the probe did not score every token")
+    # NaN compares false, so it fails here as well.
+    if not ((probabilities >= 0) & (probabilities <= 1 + 1e-3)).all():
+        raise UnscoredError("the probe gave scores that are no probabilities")
+
+
+def may_be_unread(char: str) -> bool:
+    """Whether a character needs no token: white space and control characters."""
+    return char.isspace() or category(char) == "Cc"
 
 
 def _nothing(labels: tuple[str, ...]) -> TokenScores:

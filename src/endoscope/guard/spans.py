@@ -73,12 +73,22 @@ _MARK = {
 }
 
 
+class Token(NamedTuple):
+    """A token that reaches the threshold of a label."""
+
+    start: int
+    end: int
+    label: str
+    probability: float
+
+
 @dataclass
-class _Run:
+class Run:
     """Flagged tokens that follow one another."""
 
     label: str
-    tokens: list[tuple[int, int, float]]
+    tokens: list[Token]
+    start: int
     end: int
 
 
@@ -96,30 +106,44 @@ def from_scores(text: str, scores: TokenScores, thresholds: Mapping[str, float])
     Returns:
         Spans in order. They can overlap only where tokens do; `resolve` settles that.
     """
-    spans = (span for run in _runs(text, scores, thresholds) for span in _spans(text, run))
-    return sorted(spans)
+    runs = Runs()
+    ended = [run for token in flagged(scores, thresholds) for run in runs.add(text, token)]
+    return sorted(span for run in (*ended, *runs.finish()) for span in spans_of(text, run))
 
 
-def _runs(text: str, scores: TokenScores, thresholds: Mapping[str, float]) -> Iterator[_Run]:
-    run: _Run | None = None
-    for start, end, label, probability in _flagged(scores, thresholds):
+class Runs:
+    """Makes runs of flagged tokens, one token after the other.
+
+    Attributes:
+        open: the run that the next token may go on with.
+    """
+
+    def __init__(self) -> None:
+        self.open: Run | None = None
+
+    def add(self, text: str, token: Token) -> list[Run]:
+        """Take the next flagged token; return the run that it puts an end to, if it does."""
+        start, end, label, probability = token
         if label == "NAME" and probability < _LIKELY and _PARTICLE.fullmatch(text, start, end):
-            continue
+            return []
+        run = self.open
         if run and run.label == label and _joined(text, run, start):
-            run.tokens.append((start, end, probability))
-            run.end = max(run.end, end)
-            continue
-        if run:
-            yield run
-        run = _Run(label, [(start, end, probability)], end)
-    if run:
-        yield run
+            run.tokens.append(token)
+            run.start, run.end = min(run.start, start), max(run.end, end)
+            return []
+        ended = self.finish()
+        self.open = Run(label, [token], start, end)
+        return ended
+
+    def finish(self) -> list[Run]:
+        """Put an end to the run that is open, and return it."""
+        ended = [] if self.open is None else [self.open]
+        self.open = None
+        return ended
 
 
-def _flagged(
-    scores: TokenScores, thresholds: Mapping[str, float]
-) -> Iterator[tuple[int, int, str, float]]:
-    """Tokens that reach a threshold: start, end, label, probability."""
+def flagged(scores: TokenScores, thresholds: Mapping[str, float]) -> Iterator[Token]:
+    """Yield the tokens that reach a threshold."""
     columns = [i for i, label in enumerate(scores.labels) if label in thresholds]
     if not columns or not len(scores.offsets):
         return
@@ -133,10 +157,10 @@ def _flagged(
         start, end = offsets[row].tolist()
         if start < end:
             column = best[row]
-            yield start, end, labels[column], float(probabilities[row, column])
+            yield Token(start, end, labels[column], float(probabilities[row, column]))
 
 
-def _joined(text: str, run: _Run, start: int) -> bool:
+def _joined(text: str, run: Run, start: int) -> bool:
     gap = start - run.end
     if gap <= 0:
         return True
@@ -144,17 +168,25 @@ def _joined(text: str, run: _Run, start: int) -> bool:
     return gap <= _LONGEST_GAP and joiner.fullmatch(text, run.end, start) is not None
 
 
-def _spans(text: str, run: _Run) -> Iterator[Span]:
+def may_join(text: str, run: Run, start: int) -> bool:
+    """Whether a token that begins at `start` or later could still be of a run."""
+    gap = start - run.end
+    if gap <= 0:
+        return True
+    joiner = _JOINED_BY.get(run.label, _JOINED)
+    return gap <= _LONGEST_GAP and bool(joiner.fullmatch(text, run.end, start, partial=True))
+
+
+def spans_of(text: str, run: Run) -> Iterator[Span]:
     """One span for each piece of a run, with its ends moved to where the value's are."""
-    start = min(token[0] for token in run.tokens)
-    for low, high in _pieces(text, start, run.end, run.label):
-        first = bisect_right(run.tokens, low, key=lambda token: token[1])
-        tokens = run.tokens[first : bisect_left(run.tokens, high, key=lambda token: token[0])]
+    for low, high in _pieces(text, run.start, run.end, run.label):
+        first = bisect_right(run.tokens, low, key=lambda token: token.end)
+        tokens = run.tokens[first : bisect_left(run.tokens, high, key=lambda token: token.start)]
         if not tokens:
             continue
-        first_end, last_start = min(tokens[0][1], high), max(tokens[-1][0], low)
+        first_end, last_start = min(tokens[0].end, high), max(tokens[-1].start, low)
         left, right = boundaries.refine(text, low, high, run.label, first_end, last_start)
-        score = sum(token[2] for token in tokens) / len(tokens)
+        score = sum(token.probability for token in tokens) / len(tokens)
         if left < right and _possible(text, left, right, run.label, score):
             yield Span(left, right, run.label, score)
 

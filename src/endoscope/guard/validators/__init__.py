@@ -5,10 +5,11 @@ confirms and completes what the probe has touched.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate
 
 from endoscope.guard.spans import Span
-from endoscope.guard.validators.base import Candidate, Pattern, Validator
+from endoscope.guard.validators.base import Candidate, Pattern, Validator, find
 from endoscope.guard.validators.contact import Email, Phone
 from endoscope.guard.validators.dates import DATES
 from endoscope.guard.validators.identifiers import IDENTIFIERS
@@ -51,22 +52,45 @@ def validated(
         that touched it.
     """
     normal = plain(text)
-    of_label: dict[str, list[Span]] = {}
-    for span in sorted(touched):
-        of_label.setdefault(span.label, []).append(span)
+    confirmed = {label: Touched(s for s in touched if s.label == label) for label in labels}
     spans: list[Span] = []
     for validator in validators:
-        if (label := validator.label) not in labels:
-            continue
-        own = of_label.get(label, [])
-        for start, end, sure in validator.find(normal):
-            if sure:
-                spans.append(Span(start, end, label, 1.0))
-                continue
-            index = bisect_right(own, start, key=lambda span: span.end)
-            if index < len(own) and own[index].start < end:
-                spans.append(Span(start, end, label, own[index].score))
+        if validator.label in confirmed:
+            for candidate in find(validator, normal):
+                spans += confirmed[validator.label].confirm(candidate, validator.label)
     return spans
 
 
-__all__ = ["FOUND_ALONE", "VALIDATORS", "Candidate", "Pattern", "Validator", "plain", "validated"]
+class Touched:
+    """The probe's spans of one label, which confirm candidates that are not sure.
+
+    Args:
+        spans: in any order.
+    """
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans = sorted(spans)
+        self._ends = list(accumulate((span.end for span in self._spans), max))
+
+    def confirm(self, candidate: Candidate, label: str) -> list[Span]:
+        """Return a candidate as a span if it is sure, or shares a character with one of these."""
+        start, end, sure = candidate
+        if sure:
+            return [Span(start, end, label, 1.0)]
+        index = bisect_right(self._ends, start)
+        if index < len(self._spans) and self._spans[index].start < end:
+            return [Span(start, end, label, self._spans[index].score)]
+        return []
+
+
+__all__ = [
+    "FOUND_ALONE",
+    "VALIDATORS",
+    "Candidate",
+    "Pattern",
+    "Touched",
+    "Validator",
+    "find",
+    "plain",
+    "validated",
+]

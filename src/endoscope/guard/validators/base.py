@@ -1,10 +1,13 @@
 """What a validator is."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, NamedTuple, Protocol
 
 import regex
+
+from endoscope.guard.unfinished import unfinished
 
 
 class Candidate(NamedTuple):
@@ -28,14 +31,32 @@ class Validator(Protocol):
     Attributes:
         name: of the kind of value, for people.
         label: of the spans it gives.
+        form: what is looked for; the search goes on where a match ends. Every repetition in it is
+            bounded or cannot overlap what follows it, for lines of a megabyte are met in practice.
+        unfinished: a value that is not yet whole (see `guard.unfinished`).
+        overlap: how many characters of a value may lie in the match before its own.
     """
 
     name: str
     label: str
 
-    def find(self, text: str) -> Iterable[Candidate]:
-        """Yield candidates in order; `text` has been through `plain`."""
+    @property
+    def form(self) -> "regex.Pattern[str]": ...  # noqa: D102
+    @property
+    def unfinished(self) -> "regex.Pattern[str]": ...  # noqa: D102
+    @property
+    def overlap(self) -> int: ...  # noqa: D102
+
+    def judge(self, text: str, match: "regex.Match[str]") -> Candidate | None:
+        """Return the value in a match of the form, or None; it may look back in the text."""
         ...
+
+
+def find(validator: Validator, text: str) -> Iterator[Candidate]:
+    """Yield the candidates in a text that has been through `plain`, in order."""
+    for match in validator.form.finditer(text):
+        if candidate := validator.judge(text, match):
+            yield candidate
 
 
 @dataclass
@@ -45,9 +66,7 @@ class Pattern:
     Args:
         name: of the kind of value.
         label: of the spans.
-        pattern: where a value may be; its group `value` if it has one, else the whole match. Every
-            repetition in it is bounded or cannot overlap what follows it, for lines of a megabyte
-            are met in practice.
+        pattern: where a value may be; its group `value` if it has one, else the whole match.
         check: given the match, whether it is one; None accepts all.
         near: words of which one must stand within `REACH` characters before a value to be sure.
         unless: what rules a value out if it stands right before it.
@@ -63,16 +82,25 @@ class Pattern:
     sure: bool = True
 
     REACH: ClassVar[int] = 40
+    overlap: ClassVar[int] = 0
 
-    def find(self, text: str) -> Iterable[Candidate]:
-        """Yield the matches that pass."""
-        group = "value" if "value" in self.pattern.groupindex else 0
-        for match in self.pattern.finditer(text):
-            start, end = match.span(group)
-            if self.check and not self.check(text[start:end]):
-                continue
-            before = text[max(0, start - self.REACH) : start]
-            if self.unless and self.unless.search(before):
-                continue
-            near = self.near is None or self.near.search(before) is not None
-            yield Candidate(start, end, self.sure and near)
+    @property
+    def form(self) -> "regex.Pattern[str]":
+        """What is looked for."""
+        return self.pattern
+
+    @cached_property
+    def unfinished(self) -> "regex.Pattern[str]":
+        """A value that is not yet whole."""
+        return unfinished(self.pattern)
+
+    def judge(self, text: str, match: "regex.Match[str]") -> Candidate | None:
+        """Return the value if it passes."""
+        start, end = match.span("value" if "value" in self.pattern.groupindex else 0)
+        if self.check and not self.check(text[start:end]):
+            return None
+        before = text[max(0, start - self.REACH) : start]
+        if self.unless and self.unless.search(before):
+            return None
+        near = self.near is None or self.near.search(before) is not None
+        return Candidate(start, end, self.sure and near)

@@ -1,34 +1,35 @@
 """E-mail addresses and telephone numbers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import phonenumbers
 import regex
 from email_validator import EmailNotValidError, validate_email
 
+from endoscope.guard.unfinished import unfinished
 from endoscope.guard.validators.base import Candidate
 
-_LONGEST_LOCAL_PART = 64  # RFC 5321
+# At most as long as RFC 5321 has it.
+_LOCAL = r"[\p{Latin}\p{M}0-9!#$%&'*+/=?^_`{|}~.\-]{1,64}"
+_DOMAIN = r"(?:[\p{Latin}0-9](?:[\p{Latin}0-9\-]{0,62})\.){1,8}\p{Latin}{2,63}"
 
 
 class Email:
     """E-mail addresses, checked by email-validator without asking the network."""
 
     name, label = "e-mail address", "EMAIL"
-    _local = regex.compile(r"(?r)[\p{Latin}\p{M}0-9!#$%&'*+/=?^_`{|}~.\-]{1,64}")
-    _domain = regex.compile(r"(?:[\p{Latin}0-9](?:[\p{Latin}0-9\-]{0,62})\.){1,8}\p{Latin}{2,63}")
+    form = regex.compile(rf"@{_DOMAIN}")
+    unfinished = unfinished(regex.compile(rf"{_LOCAL}@{_DOMAIN}"))
+    overlap = 64  # in x@y.com@z.com each at sign has a domain and what stands before it
+    _local = regex.compile(rf"(?r){_LOCAL}")
 
-    def find(self, text: str) -> Iterable[Candidate]:
-        """Look around each at sign: linear in the text, whatever stands between them."""
-        at = text.find("@")
-        while at >= 0:
-            local = self._local.match(text, 0, at)
-            domain = self._domain.match(text, at + 1)
-            if local and domain:
-                start = self._start(text, local.start(), at)
-                if start < at and self._valid(text[start:at], domain.group()):
-                    yield Candidate(start, domain.end())
-            at = text.find("@", at + 1)
+    def judge(self, text: str, match: "regex.Match[str]") -> Candidate | None:
+        """Look around an at sign: linear in the text, whatever stands between them."""
+        at, end = match.span()
+        local = self._local.match(text, 0, at)
+        start = self._start(text, local.start(), at) if local else at
+        valid = start < at and self._valid(text[start:at], text[at + 1 : end])
+        return Candidate(start, end) if valid else None
 
     @staticmethod
     def _start(text: str, start: int, at: int) -> int:
@@ -87,21 +88,24 @@ class Phone:
 
     name, label = "telephone number", "PHONE"
 
-    def find(self, text: str) -> Iterable[Candidate]:
-        """Yield the candidates that are numbers to call."""
-        for match in _CANDIDATE.finditer(text):
-            start, end = match.span()
-            number = match.group()
-            if number.startswith("(") and ")" not in number:
-                start, number = start + 1, number[1:]
-            before = text[max(0, start - _REACH) : start]
-            if _DATE.fullmatch(number):
-                continue
-            call = _CALL.search(before) is not None
-            other = _OTHER.search(before) is not None and not call
-            yield Candidate(
-                start, end, not other and (is_phone(number) or (call and is_possible(number)))
-            )
+    form = _CANDIDATE
+    unfinished = unfinished(_CANDIDATE)
+    overlap = 0
+
+    def judge(self, text: str, match: "regex.Match[str]") -> Candidate | None:
+        """Return the candidate if it is a number to call."""
+        start, end = match.span()
+        number = match.group()
+        if number.startswith("(") and ")" not in number:
+            start, number = start + 1, number[1:]
+        before = text[max(0, start - _REACH) : start]
+        if _DATE.fullmatch(number):
+            return None
+        call = _CALL.search(before) is not None
+        other = _OTHER.search(before) is not None and not call
+        return Candidate(
+            start, end, not other and (is_phone(number) or (call and is_possible(number)))
+        )
 
 
 def is_phone(number: str) -> bool:

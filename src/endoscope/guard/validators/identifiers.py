@@ -1,6 +1,6 @@
 """Cards, bank accounts and numbers that a state gives to a person (label ID)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import regex
 from stdnum import ean, iban, luhn, verhoeff
@@ -21,6 +21,7 @@ from stdnum.pl import pesel
 from stdnum.se import personnummer
 from stdnum.us import itin, ssn
 
+from endoscope.guard.unfinished import unfinished
 from endoscope.guard.validators.base import Candidate, Pattern, Validator
 
 # First digits and lengths of the card schemes (ISO/IEC 7812 issuer identification numbers). The
@@ -60,23 +61,24 @@ class Iban:
     """International bank account numbers, in one piece or in groups of four."""
 
     name, label = "IBAN", "ID"
-    _candidate = regex.compile(
+    form = regex.compile(
         r"(?<![A-Za-z0-9])(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}|[a-z]{2}\d{2}[a-z0-9]{11,30})"
         r"(?![A-Za-z0-9])"
     )
+    unfinished = unfinished(form)
+    overlap = 0
 
-    def find(self, text: str) -> Iterable[Candidate]:
-        """Yield each candidate, or the longest beginning of it that is valid.
+    def judge(self, text: str, match: "regex.Match[str]") -> Candidate | None:
+        """Return the candidate, or the longest beginning of it that is valid.
 
         In `GB33 BUKB 2020 1555 5555 55 EUR` a word follows that looks like one more group.
         """
-        for match in self._candidate.finditer(text):
-            end = match.end()
-            while end - match.start() >= 15:
-                if iban.is_valid(text[match.start() : end]):
-                    yield Candidate(match.start(), end)
-                    break
-                end = text.rfind(" ", match.start(), end)
+        start, end = match.span()
+        while end - start >= 15:
+            if iban.is_valid(text[start:end]):
+                return Candidate(start, end)
+            end = text.rfind(" ", start, end)
+        return None
 
 
 def _alone(pattern: str) -> "regex.Pattern[str]":
@@ -95,6 +97,13 @@ def _identifier(
 
 def _is_aadhaar(number: str) -> bool:
     return verhoeff.is_valid(number.replace(" ", "").replace("-", ""))
+
+
+def _is_ric(number: str) -> bool:
+    try:
+        return bool(ric.is_valid(number))
+    except KeyError:  # a region that does not exist
+        return False
 
 
 def _always(number: str) -> bool:
@@ -153,7 +162,7 @@ IDENTIFIERS: tuple[Validator, ...] = (
     _identifier("Finnish identity code", r"\d{6}[-+ABCDEFYXWVU]\d{3}[0-9A-Y]", hetu.is_valid),
     _identifier("Swedish identity number", r"(?:\d{2})?\d{6}[-+]\d{4}", personnummer.is_valid),
     _identifier("Korean resident number", r"\d{6}-\d{7}", rrn.is_valid),
-    _identifier("Chinese identity number", r"\d{17}[0-9X]", ric.is_valid),
+    _identifier("Chinese identity number", r"\d{17}[0-9X]", _is_ric),
     _identifier("Brazilian CPF", r"\d{3}\.\d{3}\.\d{3}-\d{2}", cpf.is_valid),
     _identifier("Indian Aadhaar", r"\d{4}([ -]?)\d{4}\1\d{4}", _is_aadhaar, r"aadhaar|\bUID\b"),
     _identifier("Polish PESEL", r"\d{11}", pesel.is_valid, r"pesel"),

@@ -14,7 +14,8 @@ _PLAIN = {
     if len(form := normalize("NFKC", chr(code))) == 1
 }
 # What people type for a hyphen; ー is also a letter of katakana, so only between digits.
-_HYPHEN = regex.compile(r"(?<=[0-9)])[‐‒–—―−ー─](?=[0-9(])")
+HYPHENS = "‐‒–—―−ー─"
+_HYPHEN = regex.compile(rf"(?<=[0-9)])[{HYPHENS}](?=[0-9(])")
 
 
 def plain(text: str) -> str:
