@@ -173,6 +173,7 @@ LINES = st.lists(
 
 
 @given(lines=LINES, ends=st.lists(st.sampled_from(["\n", "\r\n", "\r"]), min_size=12), places=CUTS)
+@example(lines=["data: {}", "id: 1"], ends=["\r\n"] * 12, places=[9, 9])
 def test_events_are_those_that_openais_client_reads(
     lines: list[str], ends: list[str], places: list[int]
 ) -> None:

@@ -60,7 +60,9 @@ class Parser:
         Raises:
             BrokenStreamError: an event is longer than any answer.
         """
-        if self._after_return and chunk:  # the line had ended; this is the rest of its end
+        if not chunk:
+            return
+        if self._after_return:  # the line had ended; this is the rest of its end
             chunk, self._after_return = chunk.removeprefix(b"\n"), False
         held, start = self._bytes + chunk, 0
         for end in _END.finditer(held, len(self._bytes)):
