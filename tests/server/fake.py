@@ -79,14 +79,20 @@ class FakeEngine:
         gone = self.active[request.id] = asyncio.Event()
         self.most_active = max(self.most_active, len(self.active))
         try:
-            for step in self._steps(request):
+            for number, step in enumerate(self._steps(request)):
                 await asyncio.sleep(self.pause)
+                self._break(request, number)
                 if gone.is_set():
                     yield Step(step.position, -1, "", step.span, finish="cancelled")
                     return
                 yield step
         finally:
             del self.active[request.id]
+
+    def _break(self, request: Request, number: int) -> None:
+        prompt = self.tokenizer.hf.decode(request.token_ids)
+        if "BREAK" in prompt and number == 2:
+            raise RuntimeError(f"cannot go on from {prompt}")
 
     def _steps(self, request: Request) -> list[Step]:
         text, sampling = self.answer(request), request.sampling

@@ -8,6 +8,7 @@ import pytest
 
 from tests.server.conftest import Serving
 from tests.server.fake import LOGPROB, fake_score
+from tests.server.serving import eventually
 
 
 def says(text: str) -> list[Any]:
@@ -216,6 +217,19 @@ def test_what_an_engine_did_not_foresee_is_a_500_without_its_words(serving: Serv
     with pytest.raises(openai.APIError) as streamed:
         list(serving.client().completions.create(model="fake", prompt="FAIL secret", stream=True))
     assert "secret" not in str(streamed.value)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_what_fails_in_the_midst_of_a_stream_is_an_error_there(serving: Serving, n: int) -> None:
+    stream = serving.client().completions.create(
+        model="fake", prompt="BREAK say:secret", stream=True, n=n
+    )
+    heard = []
+    with pytest.raises(openai.APIError) as caught:
+        heard.extend(chunk.choices[0].text for chunk in stream)
+    assert "secret" not in str(caught.value)
+    asyncio.run(eventually(lambda: serving.app.worker.slots.running == 0))
+    assert not serving.engine.active
 
 
 def test_many_at_once_are_each_answered_as_alone(serving: Serving) -> None:

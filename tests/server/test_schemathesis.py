@@ -34,3 +34,30 @@ def test_the_server_keeps_to_its_description(case: Any) -> None:
     code = response.json()["error"]["code"] if response.status_code == 400 else None
     unsaid = [positive_data_acceptance] if code in BEYOND_SCHEMAS else []
     case.validate_response(response, excluded_checks=unsaid)
+
+
+def test_the_description_says_what_there_is() -> None:
+    described = App(SERVED).fastapi.openapi()
+    assert described["components"]["securitySchemes"] == {
+        "HTTPBearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Needed where the server has keys.",
+        }
+    }
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], path
+            assert operation["description"], path
+            assert operation["tags"], path
+            statuses = set(operation["responses"])
+            if path.startswith("/v1"):
+                assert {"401", "503"} <= statuses
+                assert operation["security"] == [{"HTTPBearer": []}]
+            if method == "post":
+                assert {"400", "404", "413", "415", "429", "500"} <= statuses
+                assert operation["requestBody"]["content"]["application/json"]["examples"]
+                assert "422" not in statuses
+    chat = described["components"]["schemas"]["ChatSent"]["properties"]
+    assert chat["model"]["enum"] == ["fake", "loud", "polite"]
+    assert chat["tools"]["description"].startswith("Not supported")

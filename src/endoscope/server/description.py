@@ -50,10 +50,20 @@ def describe(app: FastAPI, served: Served) -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = plain()
+            _drop_validation(schema)
             _fill(schema["components"]["schemas"], served)
         return app.openapi_schema or {}
 
     app.openapi = described  # type: ignore[method-assign]
+
+
+def _drop_validation(schema: dict[str, Any]) -> None:
+    """Leave out what FastAPI says of its own errors: here they are all of OpenAI's shape."""
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
 
 
 def _fill(schemas: dict[str, Any], served: Served) -> None:
