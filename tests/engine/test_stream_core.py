@@ -1,16 +1,21 @@
 """Requests that run together come to what each comes to alone."""
 
+import dataclasses
 import random
 
 import pytest
 import torch
 import transformers
-from tests.engine.streams import alone, check, greedy, opened, readout, run, same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.engine.streams import alone, check, greedy, opened, readout, run, same, truth
 from tests.tiny import CONFIGS
 
 from endoscope.engine import Model
 from endoscope.engine.core import Limits
-from endoscope.engine.requests import Request
+from endoscope.engine.requests import Request, Sampling
+from endoscope.engine.transformers import TransformersEngine
+from endoscope.errors import InputError
 from endoscope.interventions import Gate, Intervention, ablate, add, clamp
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,3 +109,187 @@ def test_greedy_ids_are_those_of_generate(model: Model) -> None:
             if mine != its:
                 assert step.top[0].logprob - step.top[1].logprob < 1e-2
                 break
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_any_schedule_comes_to_what_each_comes_to_alone(data: st.DataObject) -> None:
+    model = opened(data.draw(st.sampled_from(["llama", "gemma3", "gpt2"])))
+    programs = changes(data.draw(st.integers(0, 3)))
+    requests, cancelled = [], {}
+    for number in range(data.draw(st.integers(1, 6))):
+        ids = [BOS, *data.draw(st.lists(st.integers(0, 255), max_size=20))]
+        ahead = data.draw(st.integers(0, 3))
+        readouts = {"near": SHARED, "ahead": readout("mlp_out.1", look_ahead=ahead, seed=number)}
+        request = greedy(
+            str(number),
+            ids,
+            data.draw(st.integers(1, 10)),
+            readouts if data.draw(st.booleans()) else {},
+            data.draw(st.sampled_from(programs)),
+        )
+        requests.append((data.draw(st.integers(0, 15)), request))
+        if data.draw(st.booleans()):
+            cancelled[request.id] = data.draw(st.integers(0, 25))
+    limits = Limits(
+        requests=data.draw(st.integers(1, 4)),
+        prompt_tokens=data.draw(st.integers(1, 30)),
+        cache_tokens=data.draw(st.integers(20, 200)),
+    )
+    core = model.engine.core(limits)
+    steps = run(core, requests, cancelled)
+    for _, request in requests:
+        mine = steps[request.id]
+        if mine[-1].finish != "cancelled":
+            check(model, request, mine)
+            continue
+        assert mine[-1].token_id == -1
+        same(mine[:-1], alone(model, request)[: len(mine) - 1])
+    assert core.cache_bytes == 0  # given back
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_a_request_that_breaks_the_model_harms_no_other(llama: Model, others: int) -> None:
+    strong = TransformersEngine(llama.loaded, lambda _: 1e37)  # what is allowed goes by the norm
+    much = add(torch.eye(32)[3], 3e38, site="resid_post.0", units="absolute")
+    bad = greedy("bad", [BOS, 1, 2], 8, {"a": SHARED}, (much, much))  # infinity, then NaN
+    late = greedy("late", [BOS, *range(20)], 8)
+    good = [greedy(str(i), [BOS, i, i + 1], 12, {"a": SHARED}) for i in range(others)]
+    requests = [(0, one) for one in [*good[:1], bad, *good[1:]]]
+    steps = run(strong.core(SMALL), [*requests, (1, late)])
+    assert [step.finish for step in steps["bad"]] == ["error"]
+    assert steps["bad"][0].error is not None
+    for one in [*good, late]:  # the last in the row that the broken one left
+        check(llama, one, steps[one.id])
+
+
+def test_a_readout_that_gives_no_number_ends_its_request_alone(llama: Model) -> None:
+    broken = readout("resid_post.1")
+    broken.head.weight[1, 3] = float("nan")  # type: ignore[attr-defined]
+    requests = [
+        (0, greedy("bad", [BOS, 5], 5, {"a": SHARED, "b": broken})),
+        (0, greedy("good", [BOS, 5], 5, {"a": SHARED})),
+    ]
+    steps = run(llama.engine.core(SMALL), requests)
+    assert [(one.finish, one.error) for one in steps["bad"]] == [
+        ("error", "A readout gave no number.")
+    ]
+    check(llama, requests[1][1], steps["good"])
+
+
+def test_a_long_prompt_lets_the_others_speak_in_between(llama: Model) -> None:
+    core = llama.engine.core(Limits(prompt_tokens=16))
+    core.add(greedy("talks", [BOS], 40))
+    assert [name for name, _ in core.step()] == ["talks"]
+    core.add(greedy("long", [BOS] * 100, 1))
+    said = [[name for name, _ in core.step()] for _ in range(14)]
+    assert said == [["talks"], []] * 6 + [["talks"], ["long"]]
+
+
+def test_who_comes_first_is_served_first(llama: Model) -> None:
+    core = llama.engine.core(Limits(requests=2))
+    for name in "abcd":
+        core.add(greedy(name, [BOS, 7], 3))
+    order = []
+    while not core.idle:
+        order += [name for name, step in core.step() if step.finish]
+    assert order == ["a", "b", "c", "d"]
+
+
+def test_one_longer_than_the_cache_is_made_for_runs_alone(llama: Model) -> None:
+    core = llama.engine.core(Limits(cache_tokens=64))
+    long, short = greedy("long", [BOS] * 60, 20), greedy("short", [BOS], 20)
+    steps = run(core, [(0, short), (0, long), (0, greedy("third", [BOS], 5))])
+    assert {name: len(one) for name, one in steps.items()} == {"short": 20, "long": 20, "third": 5}
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (Request("a", ()), "no tokens"),
+        (Request("a", (260,)), "does not know"),
+        (Request("a", (-1,)), "does not know"),
+        (Request("a", (BOS,) * 500, Sampling(max_tokens=13)), "513|more than the 512"),
+        (Request("a", (BOS,), readouts={"p": readout("resid_post.3")}), "0 to 2"),
+        (Request("a", (BOS,), readouts={"p": readout("resid_post.1", d_model=16)}), "'p' takes 16"),
+        (Request("a", (BOS,), interventions=(add(torch.ones(8), 1, site="resid_post.1"),)), "32"),
+        (
+            Request("a", (BOS,), interventions=(add(torch.ones(32), 1, site="attn_out.9"),)),
+            "0 to 2",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_before_it_does(
+    llama: Model, request_: Request, says: str
+) -> None:
+    core = llama.engine.core()
+    with pytest.raises(InputError, match=says):
+        core.add(request_)
+    assert core.idle
+
+
+def test_a_name_in_use_is_refused(llama: Model) -> None:
+    core = llama.engine.core()
+    core.add(greedy("a", [BOS], 2))
+    with pytest.raises(InputError, match="of this id"):
+        core.add(greedy("a", [BOS], 2))
+    while not core.idle:
+        core.step()
+    core.add(greedy("a", [BOS], 2))
+
+
+def test_an_encoder_does_not_generate() -> None:
+    with pytest.raises(InputError, match="does not generate"):
+        opened("bert").engine.core()
+
+
+def test_the_end_of_text_token_ends_it_and_is_not_read() -> None:
+    model = opened("llama", seed=5)
+    plain = greedy("a", [BOS, 70, 71], 12)
+    tokens = [step.token_id for step in alone(model, plain)]
+    at = next(i for i, token in enumerate(tokens) if token not in tokens[:i] and i >= 3)
+    model.loaded.module.generation_config.eos_token_id = [tokens[at], 300]
+    model.engine = type(model.engine)(model.loaded, lambda _: 10.0)
+    one = readout("resid_post.1", look_ahead=1)
+    request = greedy("a", [BOS, 70, 71], 12, {"p": one}, ignore_eos=False)
+    steps = alone(model, request)
+    assert [step.token_id for step in steps] == tokens[: at + 1]
+    assert steps[-1].finish == "stop"
+    text = "".join(step.text for step in steps)
+    assert text == model.tokenizer.hf.decode(tokens[:at])
+    assert steps[-1].span == (len(text), len(text))
+    # The scores are those of the text without the token that ended it.
+    read = [reading for step in steps for reading in step.readings.get("p", ())]
+    assert [reading.position for reading in read] == list(range(1, 3 + at))
+    exact = truth(model, [BOS, 70, 71, *tokens[:at]], 3, (), one.spec.sites)
+    values = {site: exact.values[site][1:] for site in one.spec.sites}
+    features = one.spec.features(values, torch.zeros(len(read), dtype=torch.long))
+    expected = one.calibration.probabilities(one.head(features))
+    found = torch.stack([reading.probabilities for reading in read])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_stop_text_ends_it_and_is_not_part_of_it(llama: Model) -> None:
+    plain = alone(llama, greedy("a", [BOS, 72], 20))
+    whole = "".join(step.text for step in plain)
+    stop = whole[7:10]
+    start = whole.index(stop)
+    request = greedy("a", [BOS, 72], 20, {"p": SHARED}, stop=(stop, "never there"))
+    steps = alone(llama, request)
+    assert "".join(step.text for step in steps) == whole[:start]
+    assert steps[-1].finish == "stop"
+    assert [step.token_id for step in steps] == [step.token_id for step in plain[: len(steps)]]
+    last = [reading.position for step in steps for reading in step.readings["p"]][-1]
+    assert last == steps[-1].position  # the last token has been read too
+
+
+def test_a_seed_gives_the_same_text_in_any_company(llama: Model) -> None:
+    sampling = Sampling(max_tokens=12, temperature=1.3, top_p=0.95, seed=11, ignore_eos=True)
+    request = Request("mine", (BOS, 1, 2), sampling)
+    others = [
+        Request(str(i), (BOS, i), dataclasses.replace(sampling, seed=i, top_p=1.0))
+        for i in range(3)
+    ]
+    steps = run(llama.engine.core(SMALL), [(0, request), *((i, o) for i, o in enumerate(others))])
+    assert steps["mine"] == alone(llama, request)
+    assert steps["0"] != steps["1"]

@@ -16,6 +16,7 @@ from endoscope.engine.requests import Request, Step
 from endoscope.engine.running import Running
 from endoscope.engine.sampling import Choice, choose
 from endoscope.engine.transformers_batch import TransformersBatch
+from endoscope.errors import InputError
 from endoscope.interventions import Operator
 
 
@@ -73,12 +74,19 @@ class Core:
         """Whether there is nothing to do."""
         return not (self._waiting or self._joining or self._rows)
 
+    @property
+    def cache_bytes(self) -> int:
+        """How much memory keys and values take now."""
+        return self._batch.cache.bytes
+
     def add(self, request: Request) -> None:
         """Let a request wait for its turn.
 
         Raises:
-            InputError: it cannot run on this model, or its name is in use.
+            InputError: it cannot run on this model, or its id is in use.
         """
+        if any(one.request.id == request.id for one in self._everybody()):
+            raise InputError("A request of this id is running.", "Give each its own.")
         self.enter(self.prepare(request))
 
     def enter(self, running: Running) -> None:
@@ -103,11 +111,13 @@ class Core:
 
     def _cancel(self) -> list[tuple[str, Step]]:
         names, self._cancelled = self._cancelled, set()
-        everybody = (*self._waiting, *self._joining, *self._rows) if names else ()
-        ended = [one for one in everybody if one.request.id in names]
+        ended = [one for one in self._everybody() if one.request.id in names] if names else []
         for one in ended:
             self._leave(one)
         return [(one.request.id, one.end("cancelled")) for one in ended]
+
+    def _everybody(self) -> tuple[Running, ...]:
+        return (*self._rows, *self._joining, *self._waiting)
 
     def _invite(self) -> None:
         """Choose whose prompts are read next: the first that waits, and who fits beside it."""

@@ -53,7 +53,7 @@ class Streams:
         """Let a request run; iterate over what is returned, in the event loop that calls this.
 
         Raises:
-            InputError: the request cannot run on this model, or its name is in use.
+            InputError: the request cannot run on this model, or its id is in use.
             EngineFailedError: the engine has ended.
         """
         queue: asyncio.Queue[Step] = asyncio.Queue()
@@ -101,7 +101,7 @@ class Streams:
             if self._fault is not None or self._closed:
                 raise EngineFailedError(self._fault or "The engine is closed.")
             if request.id in self._sinks:
-                raise InputError("A request of this name is running.", "Give each its own id.")
+                raise InputError("A request of this id is running.", "Give each its own.")
             self._sinks[request.id] = sink
             self._todo.append(lambda: self._core.enter(running))
             if self._thread is None:

@@ -36,6 +36,11 @@ class SlotCache:
         for layer, (keys, values) in self._layers.items():  # one by one: little is held twice
             self._layers[layer] = (self._grown(keys), self._grown(values))
 
+    @property
+    def bytes(self) -> int:
+        """How much memory it takes."""
+        return sum(tensor.nbytes for pair in self._layers.values() for tensor in pair)
+
     def release(self) -> None:
         """Give all memory back."""
         self.rows = self.tokens = 0
