@@ -2,6 +2,7 @@
 
 import pytest
 
+from endoscope.errors import InputError
 from endoscope.server.errors import ApiError
 from endoscope.server.proxy.placeholders import Form
 from endoscope.server.proxy.sessions import HEADER, Sessions
@@ -98,6 +99,12 @@ def test_what_machines_compare_is_the_same_only_if_nothing_differs() -> None:
     # What was a name in one place and an ID in another is one value, if it is the same text.
     assert vault.placeholder("hunter2", "NAME") == "[SECRET_1]"
     assert vault.placeholder("HUNTER2", "NAME") == "[NAME_1]"
+
+
+@pytest.mark.parametrize("labels", [set(), {"name"}, {"A B"}, {"NAME", "名前"}, {"A" * 41}])
+def test_labels_that_make_no_placeholders(labels: set[str]) -> None:
+    with pytest.raises(InputError):
+        Form(labels)
 
 
 def test_a_map_has_an_end() -> None:

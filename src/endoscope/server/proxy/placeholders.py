@@ -26,11 +26,16 @@ class Form:
         labels: what placeholders can stand for.
 
     Raises:
-        InputError: a label that cannot be read back.
+        InputError: there is none, or one that cannot be read back.
     """
 
     def __init__(self, labels: Iterable[str]) -> None:
         known = sorted(labels, key=lambda label: (-len(label), label))
+        if not known:
+            raise InputError(
+                "The policy takes nothing out, so the proxy would pass on everything.",
+                "Give a label the action redact.",
+            )
         if bad := [label for label in known if not _LABEL.fullmatch(label)]:
             raise InputError(
                 f"The proxy cannot make placeholders of the label {bad[0]!r}.",
