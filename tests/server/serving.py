@@ -87,9 +87,11 @@ def signalled(app: App) -> None:
 
 
 @contextmanager
-def running(served: Served, **options: Any) -> Iterator[tuple[str, App]]:
+def running(
+    served: Served, *, hosts: frozenset[str] | None = None, **options: Any
+) -> Iterator[tuple[str, App]]:
     """Serve on a free loopback port; gives the URL and the application."""
-    app = App(served)
+    app = App(served, hosts)
     listening = threading.Event()
     server = Server(
         app.edge, "127.0.0.1", 0, ready=lambda url: listening.set(), cut=app.worker.cut, **options

@@ -8,7 +8,7 @@ import pytest
 
 from endoscope.errors import InputError
 from endoscope.server.auth import Keys
-from endoscope.server.edge import Edge
+from endoscope.server.edge import LOCAL, Edge
 from tests.server.conftest import Serving
 from tests.server.serving import fake_served, running
 
@@ -89,3 +89,13 @@ def test_a_key_that_is_none(content: str, tmp_path: Path) -> None:
 def test_without_keys_all_may_ask() -> None:
     assert Keys().accept(None)
     assert not Keys()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::2]:80"])
+def test_a_page_that_points_its_own_name_here_is_refused(host: str) -> None:
+    with running(fake_served(), hosts=LOCAL) as (url, _):
+        answer = httpx.get(f"{url}/v1/models", headers={"Host": host})
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "wrong_host"
+        for name in ("localhost:1", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
+            assert httpx.get(f"{url}/v1/models", headers={"Host": name}).status_code == 200

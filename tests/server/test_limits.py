@@ -3,12 +3,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from endoscope.engine.requests import Request, Step
+from endoscope.engine.streaming import EngineFailedError
+from endoscope.errors import InputError
 from endoscope.server.errors import ApiError
 from endoscope.server.served import Limits
 from endoscope.server.slots import Slots
@@ -180,6 +183,22 @@ def test_after_the_grace_period_they_end_with_what_they_have() -> None:
     assert choice["finish_reason"] == "length"
     assert 1 <= len(choice["text"]) < 100
     assert seconds < 5
+
+
+def test_an_engine_that_has_ended_and_a_request_that_it_refuses() -> None:
+    served = fake_served()
+    refusals = [InputError("It does not fit.", "Mend it."), EngineFailedError("closed")]
+
+    def submit(request: Request) -> AsyncIterator[Step]:
+        raise refusals.pop(0)
+
+    served.engine.submit = submit  # type: ignore[method-assign]
+    with running(served) as (url, app):
+        refused = Serving(url, app).post("/v1/completions", SLOW)
+        ended = Serving(url, app).post("/v1/completions", SLOW | {"stream": True})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"] == "It does not fit. Mend it."
+    assert (ended.status_code, ended.json()["error"]["code"]) == (503, "engine_failed")
 
 
 def test_places_are_given_in_order() -> None:

@@ -21,7 +21,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", App(SERVED).edge)
 
 @schema.parametrize()
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,

@@ -105,7 +105,7 @@ def test_a_steered_request_leaves_the_plain_one_beside_it_as_it_is(
             model="smollm2-135m-instruct",
             messages=CHAT,
             temperature=0,
-            max_tokens=16,
+            max_tokens=8,
             extra_body={"endoscope": {"interventions": list(interventions)}},
         )
         return answer.choices[0].message.content or ""
@@ -126,7 +126,7 @@ def test_a_steered_request_leaves_the_plain_one_beside_it_as_it_is(
     together = asyncio.run(beside())
     assert together == asyncio.run(alone())
     assert len(set(together)) == 3
-    assert together[0] == model.generate([CHAT], max_tokens=16)[0]
+    assert together[0] == model.generate([CHAT], max_tokens=8)[0]
 
 
 def test_log_probabilities_are_those_of_the_model(serving: Serving, model: Model) -> None:

@@ -118,6 +118,7 @@ def serve(
     start(log_level)
 
     from endoscope.server.app import App
+    from endoscope.server.edge import LOCAL
     from endoscope.server.loading import Options, load
     from endoscope.server.running import Server
     from endoscope.server.served import Limits
@@ -134,8 +135,9 @@ def serve(
         limits=Limits(max_requests, max_waiting, max_prompt_tokens, max_tokens, timeout),
         keys=keys,
     )
-    app = App(load(options))
-    if not keys and host not in ("127.0.0.1", "localhost", "::1"):
+    local = host in ("127.0.0.1", "localhost", "::1") and not keys
+    app = App(load(options), LOCAL if local else None)
+    if not keys and not local:
         print(
             "endoscope: anybody who reaches this address can use it: no key is set.",
             file=sys.stderr,

@@ -46,9 +46,13 @@ class App:
     Attributes:
         edge: the ASGI application.
         worker: runs generations.
+
+    Args:
+        served: what is loaded.
+        hosts: names that the server may be called by (see `Edge`).
     """
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, hosts: frozenset[str] | None = None) -> None:
         self.served = served
         self.metrics = Metrics()
         self.worker = Worker(served, self.metrics)
@@ -68,7 +72,7 @@ class App:
         app.add_exception_handler(GoneError, _gone)
         describe(app, served)
         self.fastapi = app
-        self.edge = Edge(app, keys=served.keys, count=self._count)
+        self.edge = Edge(app, keys=served.keys, hosts=hosts, count=self._count)
 
     def _count(self, path: str, status: int) -> None:
         self.metrics.responses.labels(path, str(status)).inc()

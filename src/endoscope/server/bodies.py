@@ -1,5 +1,6 @@
 """Bodies of requests: JSON as the standard has it, no deeper than anybody means it."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ from endoscope.server.errors import ApiError
 
 DEEPEST = 32
 _MOST_DIGITS = 64
+_LONG = 2**16
 
 
 class JsonRequest(Request):
@@ -35,7 +37,11 @@ class JsonRoute(APIRoute):
             strict = JsonRequest(request.scope, request.receive)
             if takes_body:
                 check_type(request.headers.get("content-type", ""))
-                strict.parsed = read_json(await strict.body())
+                body = await strict.body()
+                long = len(body) > _LONG  # takes long enough to hold up those who stream
+                strict.parsed = (
+                    await asyncio.to_thread(read_json, body) if long else read_json(body)
+                )
             return await handler(strict)
 
         return handle

@@ -17,6 +17,8 @@ MOST_BYTES = 4 * 2**20
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked for every few seconds
 _OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})  # tell nothing of anybody
 _LOOPBACK = ("127.0.0.1", "::1")
+LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""How a server on this machine is called from this machine."""
 
 
 class Edge:
@@ -30,6 +32,8 @@ class Edge:
     Args:
         app: what answers.
         keys: the keys that open the server.
+        hosts: names that the server may be called by; None: any. A page in a browser that has its
+            own name point to this machine (DNS rebinding) calls it by that.
         most_bytes: the longest body.
         count: called with the path's pattern and the status of each answer.
 
@@ -43,11 +47,13 @@ class Edge:
         app: ASGIApp,
         *,
         keys: Keys | None = None,
+        hosts: frozenset[str] | None = None,
         most_bytes: int = MOST_BYTES,
         count: Callable[[str, int], None] = lambda path, status: None,
     ) -> None:
         self.app = app
         self.keys = keys or Keys()
+        self.hosts = hosts
         self.most_bytes = most_bytes
         self.count = count
         self.draining = False
@@ -71,6 +77,7 @@ class Edge:
         try:
             if self.draining and call.scope["path"] not in _QUIET:
                 raise overloaded(503, "The server is ending: try another.", "ending", 5)
+            self._check_host(Headers(scope=call.scope).get("host", ""))
             if not _is_open(call.scope):
                 self.keys.check(Headers(scope=call.scope).get("authorization"))
             call.check_length()
@@ -80,6 +87,12 @@ class Edge:
         except Exception as error:
             log("failed", "error", error=error, request=call.id)
             await call.refuse(fault())
+
+    def _check_host(self, host: str) -> None:
+        name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        if self.hosts is not None and name.lower() not in self.hosts:
+            message = "The server is open to this machine alone: call it localhost."
+            raise ApiError(403, message, code="wrong_host")
 
 
 def _is_open(scope: Scope) -> bool:

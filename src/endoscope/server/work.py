@@ -11,7 +11,9 @@ from typing import Any
 from anyio import CancelScope
 
 from endoscope.engine.requests import Request
-from endoscope.server.errors import ApiError, overloaded
+from endoscope.engine.streaming import EngineFailedError
+from endoscope.errors import InputError
+from endoscope.server.errors import ApiError, bad_input, overloaded
 from endoscope.server.guards import guarded_pieces
 from endoscope.server.metrics import Metrics
 from endoscope.server.pieces import Piece, plain
@@ -132,10 +134,10 @@ class Job:
         try:
             outcome = await self._run(number, request, queue)
         except Exception as error:
-            outcome = (
-                "timeout" if isinstance(error, ApiError) and error.code == "timeout" else "error"
-            )
-            queue.put_nowait(error)
+            told = _told(error)
+            late = isinstance(told, ApiError) and told.code == "timeout"
+            outcome = "timeout" if late else "error"
+            queue.put_nowait(told)
         finally:
             self._outcomes[outcome] += 1
             self._metrics.generations.labels(self.prepared.model, outcome).inc()
@@ -237,3 +239,12 @@ class Job:
             "outcomes": dict(self._outcomes),
             "found": dict(self._found) or None,
         }
+
+
+def _told(error: Exception) -> Exception:
+    """What the client is told of what went wrong in the rooms below."""
+    if isinstance(error, InputError):
+        return bad_input(error)
+    if isinstance(error, EngineFailedError):
+        return overloaded(503, "The model does not run: try later.", "engine_failed", 10)
+    return error
