@@ -1,11 +1,11 @@
 """What an engine is asked for while it streams, and what it gives back, token by token.
 
-These are the contract of every engine; `schemas()` gives them as JSON Schema.
+These are the contract of every engine; `engine.schemas.schemas()` gives them as JSON Schema.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from endoscope.readouts import Readout
 from endoscope.readouts.incremental import PositionScores
 
 Finish = Literal["stop", "length", "cancelled", "error"]
+NO_TOKEN = -1
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class TokenLogprob(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One generated token.
+    """One generated token, or the end of a request that was cancelled or failed.
 
     Attributes:
         position: its absolute index; the prompt's first token has 0.
-        token_id: the token.
+        token_id: the token; -1 (`NO_TOKEN`) where a request ends without another one.
         text: what it adds to the text: nothing while a character is incomplete, and nothing for
             the end-of-text token. Stop texts, and what could become one, are held back: the texts
             of all steps joined are the text.
@@ -105,7 +106,9 @@ class Step:
         readings: what was read and is final now, by readout: the scores of a position come when
             it has been through the model, and `look_ahead` positions after it. Those of the
             prompt come with the first step. With the last step come all that are left, for which
-            the last token goes through the model as well.
+            the last token goes through the model as well. Added tokens at the start (BOS) and the
+            end-of-text token stand for no text and have no scores, as in a text scored whole. A
+            request that was cancelled or failed gives no more.
         logprob: of the token, where log-probabilities were asked for.
         top: the most probable tokens at this place.
         finish: set on the last step: `stop` (end of text, or a stop text), `length`, `cancelled`
@@ -122,6 +125,30 @@ class Step:
     top: tuple[TokenLogprob, ...] = ()
     finish: Finish | None = None
     error: str | None = None
+
+    def record(self, readouts: Mapping[str, Readout]) -> dict[str, Any]:
+        """Return it as JSON has it: `schemas/step.json`.
+
+        Args:
+            readouts: those of the request, which say what the labels are.
+        """
+        readings: dict[str, list[list[float]]] = {}
+        for name, scores in self.readings.items():
+            readings[name] = [[at, score(probabilities)] for at, probabilities in scores]
+            labels = readouts[name].labels[1:]
+            for i, label in enumerate(labels if len(labels) > 1 else (), start=1):
+                readings[f"{name}.{label}"] = [[at, float(values[i])] for at, values in scores]
+        return {
+            "position": self.position,
+            "token_id": self.token_id,
+            "text": self.text,
+            "span": list(self.span),
+            "readings": readings,
+            "logprob": self.logprob,
+            "top": [one._asdict() for one in self.top],
+            "finish": self.finish,
+            "error": self.error,
+        }
 
 
 def score(probabilities: Tensor) -> float:

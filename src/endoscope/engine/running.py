@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 from endoscope.engine.readings import RequestReadings
-from endoscope.engine.requests import Finish, Request, Step, TokenLogprob
+from endoscope.engine.requests import NO_TOKEN, Finish, Request, Step, TokenLogprob
 from endoscope.engine.sampling import Choice, Chooser
 from endoscope.engine.text_stream import Added, TextStream
 from endoscope.interventions import Compiled
 from endoscope.models import Vocabulary
-
-NO_TOKEN = -1
 
 
 class Running:

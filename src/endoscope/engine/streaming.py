@@ -10,8 +10,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from endoscope.engine.core import Core
-from endoscope.engine.requests import Finish, Request, Step
-from endoscope.engine.running import NO_TOKEN
+from endoscope.engine.requests import NO_TOKEN, Finish, Request, Step
 from endoscope.errors import InputError
 
 
