@@ -4,6 +4,7 @@ Text is scored token by token, tokens become spans of characters, validators con
 them, the policy says what happens to each.
 """
 
+from endoscope.guard.document import DocumentStream
 from endoscope.guard.guard import Guard
 from endoscope.guard.lines import Summary
 from endoscope.guard.policy import KeySource, Policy, Rule
@@ -16,6 +17,7 @@ from endoscope.guard.validators import VALIDATORS, Validator, validated
 
 __all__ = [
     "VALIDATORS",
+    "DocumentStream",
     "Fired",
     "Guard",
     "GuardStream",

@@ -46,6 +46,11 @@ class Guard:
     """
 
     def __init__(self, policy: Policy, scorers: Scorer | Mapping[Language, Scorer]) -> None:
+        if policy.scope == "document":
+            raise InputError(
+                f"Policy {policy.name!r} judges whole texts, and a guard looks for values.",
+                "Judge text at hand with Probe.score_documents, a stream with DocumentStream.",
+            )
         self.policy = policy
         self._scorers: Mapping[Language, Scorer] = (
             scorers if isinstance(scorers, Mapping) else {"en": scorers, "ja": scorers}

@@ -43,6 +43,9 @@ class GuardStream:
         replacer: gives the replacements; one of its own if left out. Share one between texts whose
             pseudonyms are to agree.
 
+    Attributes:
+        replacer: as given.
+
     Raises:
         InputError: the policy judges texts as a whole (see `DocumentStream`).
 
@@ -61,9 +64,11 @@ class GuardStream:
         thresholds: Mapping[str, float],
         replacer: Replacer | None = None,
     ) -> None:
+        if policy.scope != "spans":
+            raise InputError(f"Policy {policy.name!r} judges whole texts.", "Use DocumentStream.")
         self.policy = policy
         self.labels = tuple(labels)
-        self._replacer = replacer or Replacer(policy)
+        self.replacer = replacer or Replacer(policy)
         validators = VALIDATORS if policy.validators else ()
         limits = {name: limit for name, limit in thresholds.items() if name in policy.labels}
         self._finder = Finder(self.labels, limits, policy.labels, validators)
@@ -246,7 +251,7 @@ class GuardStream:
         out = [span for span in self._spans if span.end <= end + self._forgotten]
         self._spans = self._spans[len(out) :]
         piece = self._text[self._settled : end]
-        text = redact(piece, [_shifted(span, -first) for span in out], self._replacer).redacted
+        text = redact(piece, [_shifted(span, -first) for span in out], self.replacer).redacted
         self._settled = end
         return Released(text, tuple(out), end + self._forgotten, tuple(fired))
 
