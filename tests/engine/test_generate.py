@@ -79,9 +79,7 @@ def test_a_real_model_says_in_company_what_it_says_alone(smollm2: Model) -> None
     requests = [
         greedy("chat", chat, 10, {"p": probe}),
         greedy("plain", plain, 8),
-        greedy(
-            "steered", plain, 8, {"p": probe, "q": ahead}, (add(vector, 0.5, site="resid_post.12"),)
-        ),
+        greedy("steered", plain, 8, {"p": probe, "q": ahead}, steer),
         greedy("cut", plain, 8, {}, (ablate(vector, site="resid_pre.9"),)),
     ]
     core = smollm2.engine.core(Limits(requests=3, prompt_tokens=16))

@@ -26,7 +26,7 @@ class Limits:
 
     Attributes:
         requests: most requests in the batch; others wait, first come first served.
-        prompt_tokens: most tokens of prompts between two tokens of those that are generating.
+        prompt_tokens: most tokens of prompts in a pass, which those that generate wait for.
         cache_tokens: most tokens that the cache is made for: the requests in the batch, times the
             most tokens that the longest of them can come to. One request alone may have more.
     """
@@ -37,13 +37,15 @@ class Limits:
 
 
 DEFAULT = Limits()
+MOST_PIECES = 4
 
 
 class Core:
     """Runs requests, one forward pass a step.
 
     The batch is: rows that generate, one token a pass; behind them the prompt that is being read,
-    in pieces, or a few short ones. A pass is of one kind or the other, in turns.
+    in pieces, or a few short ones. A pass is of one kind or the other, in turns; where many wait
+    and few generate, up to `MOST_PIECES` of the second kind come in a row.
 
     Args:
         batch: the rows of the model.
@@ -66,7 +68,7 @@ class Core:
         self._rows: list[Running] = []
         self._slots = set(range(1, limits.requests + 1))
         self._cancelled: set[str] = set()
-        self._prompts_next = True
+        self._pieces = 1  # of prompts, before the next token of those that generate
         self._decoding: Pass | None = None  # the same until somebody joins or leaves
 
     @property
@@ -101,13 +103,16 @@ class Core:
     def step(self) -> list[tuple[str, Step]]:
         """Run one forward pass at most and return what came of it, request by request."""
         out = self._cancel()
-        if self._prompts_next or not self._rows:
+        if self._pieces or not self._rows:
             self._invite()
             if self._joining:
-                self._prompts_next = False
+                self._pieces = max(0, self._pieces - 1)
                 return out + self._read_prompts()
-        self._prompts_next = True
-        return out + self._generate() if self._rows else out
+        if not self._rows:
+            return out
+        # The more wait for each that generates, the longer may those be kept waiting.
+        self._pieces = min(MOST_PIECES, max(1, len(self._waiting) // len(self._rows)))
+        return out + self._generate()
 
     def _cancel(self) -> list[tuple[str, Step]]:
         names, self._cancelled = self._cancelled, set()

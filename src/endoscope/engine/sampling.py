@@ -48,9 +48,9 @@ class Chooser:
 
 def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[Choice]:
     """Choose a token for each row of logits, `[requests, vocabulary]`."""
-    highest, best = logits.max(dim=-1)  # NaN wins the maximum, so this finds it
-    finite = torch.isfinite(highest).tolist()
-    tokens = best.tolist()
+    best = logits.argmax(dim=-1, keepdim=True)  # NaN and infinity win, so this finds them
+    finite = torch.isfinite(logits.gather(1, best))[:, 0].tolist()
+    tokens = best[:, 0].tolist()
     for i, token in _draw_all(logits, choosers, finite):
         tokens[i] = token
     choices = [Choice(token, good) for token, good in zip(tokens, finite, strict=True)]
