@@ -2,17 +2,19 @@
 
 After `say:` in a prompt comes what is answered; else the answer is "Hello there.". Tokens are
 bytes. An intervention makes all letters capitals, a seed is appended. The score of a position p
-is (p % 10) / 10.
+is (p % 10) / 10, of a readout with the label NAME 0.9 within "Mary Jones".
 """
 
 import asyncio
 import codecs
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import torch
 
 from endoscope.engine.requests import Request, Step, TokenLogprob
+from endoscope.interventions import Intervention
 from endoscope.models import TextTokenizer
 from endoscope.models.byte_level import byte_symbols
 from endoscope.readouts.incremental import PositionScores
@@ -53,6 +55,7 @@ class FakeEngine:
         self.cancelled: list[str] = []
         self.active: dict[str, asyncio.Event] = {}
         self.most_active = 0
+        self.intervened: list[tuple[str, tuple[Intervention, ...]]] = []
         self.alive = True
 
     def submit(self, request: Request) -> AsyncGenerator[Step]:
@@ -62,6 +65,9 @@ class FakeEngine:
         self.cancelled.append(request_id)
         if request_id in self.active:
             self.active[request_id].set()
+
+    def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
+        self.intervened.append((request_id, tuple(interventions)))
 
     def answer(self, request: Request) -> str:
         prompt = self.tokenizer.hf.decode(request.token_ids, skip_special_tokens=True)
@@ -114,7 +120,12 @@ class FakeEngine:
                     token_id=self._id(byte),
                     text=new,
                     span=span,
-                    readings={n: _scores(range(first, until)) for n in request.readouts},
+                    readings={
+                        name: _named(text, range(first - start, until - start), start)
+                        if "NAME" in readout.labels
+                        else _scores(range(first, until))
+                        for name, readout in request.readouts.items()
+                    },
                     **self._logprobs(sampling.logprobs, byte),
                     finish=None if not last else "length" if full else "stop",
                 )
@@ -136,6 +147,17 @@ class FakeEngine:
 def _scores(positions: range) -> tuple[PositionScores, ...]:
     rows = {p: torch.tensor([1 - fake_score(p), fake_score(p)]) for p in positions}
     return tuple(PositionScores(p, row) for p, row in rows.items())
+
+
+def _named(text: str, tokens: range, start: int) -> tuple[PositionScores, ...]:
+    """What a probe for names would see: it is sure of `Mary Jones` alone."""
+    at = [number for number, c in enumerate(text) for _ in c.encode()]
+    names = {i for m in re.finditer("Mary Jones", text) for i in range(*m.span())}
+    rows = []
+    for token in tokens:
+        p = 0.9 if 0 <= token < len(at) and at[token] in names else 0.1
+        rows.append(PositionScores(start + token, torch.tensor([1 - p, p])))
+    return tuple(rows)
 
 
 def fake_score(position: int) -> float:

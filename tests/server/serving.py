@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 
 from endoscope.directions.methods import Erasure
-from endoscope.guard import Guard, Policy
+from endoscope.guard import Guard, Policy, Rule
 from endoscope.interventions import compile_interventions
 from endoscope.models import Site
 from endoscope.readouts import FeatureSpec, LogisticHead, Readout
 from endoscope.server.app import App
-from endoscope.server.guards import ServedGuard
+from endoscope.server.guards import ServedGuard, reading_guard
 from endoscope.server.running import Server
 from endoscope.server.served import Limits, Served
 from endoscope.server.variants import VariantFile, make_variants
@@ -25,7 +25,7 @@ from tests.server.fake import FakeEngine, fake_tokenizer
 D_MODEL = 8
 SITE = Site.parse("resid_post.1")
 ERASURE = Erasure(torch.eye(D_MODEL)[:1], torch.eye(D_MODEL)[:1], torch.zeros(D_MODEL))
-POLICY = Policy(name="names", labels={"NAME": {}})
+ADD = {"kind": "add", "site": "resid_post.1", "strength": 1.0, "vector": [1.0] * D_MODEL}
 
 
 class Direction(NamedTuple):
@@ -37,6 +37,15 @@ class Direction(NamedTuple):
 def fake_readout() -> Readout:
     head = LogisticHead(torch.ones(2, D_MODEL), torch.zeros(2), ("O", "X"))
     return Readout(FeatureSpec(("resid_post.1",)), head)
+
+
+def fake_guard(name: str, rule: Rule | None = None, scorers: Any = None) -> ServedGuard:
+    """A guard for names that reads the serving model; the fake engine has readings for it."""
+    policy = Policy(name=name, labels={"NAME": rule or Rule()}, validators=False)
+    head = LogisticHead(torch.ones(2, D_MODEL), torch.zeros(2), ("O", "NAME"))
+    readout = Readout(FeatureSpec(("resid_post.1",)), head)
+    offline = Guard(policy, scorers or PatternScorer({"NAME": NAMES["NAME"]}))
+    return reading_guard(name, policy, readout, {"NAME": 0.5}, offline)
 
 
 def fake_served(pause: float = 0.0, **more: Any) -> Served:
@@ -63,7 +72,10 @@ def fake_served(pause: float = 0.0, **more: Any) -> Served:
             "plane": Direction(SITE, torch.eye(D_MODEL)[:2]),
         },
         "guards": {
-            "names": ServedGuard("names", Guard(POLICY, PatternScorer({"NAME": NAMES["NAME"]})))
+            "names": fake_guard("names"),
+            "flags": fake_guard("flags", Rule(action="flag")),
+            "stops": fake_guard("stops", Rule(action="stop")),
+            "steers": fake_guard("steers", Rule(action="steer", interventions=[ADD])),
         },
         "limits": Limits(requests=4, waiting=4, prompt_tokens=500, tokens=200, seconds=20),
     }

@@ -47,6 +47,8 @@ BODIES: list[Any] = [
     {"messages": [], "temperature": SAID},
     {"model": PERSON, "messages": [{"role": "user", "content": SAID}]},
     {"messages": [{"role": "user", "content": SAID}], "endoscope": {"probes": [PERSON]}},
+    {"messages": [{"role": "user", "content": SAID}], "endoscope": {"guards": ["flags", "names"]}},
+    {"messages": [{"role": "user", "content": SAID}], "endoscope": {"guards": ["stops"]}},
     {
         "messages": [{"role": "user", "content": SAID}],
         "endoscope": {
@@ -65,7 +67,7 @@ def test_nothing_that_was_said_is_in_the_log(written: io.StringIO) -> None:
             server.post("/v1/chat/completions", {"model": "fake"} | body, headers=AUTH)
             server.post("/v1/chat/completions", body, headers={"Authorization": f"Bearer {PERSON}"})
         server.post("/v1/completions", {"model": "fake", "prompt": SAID}, headers=AUTH)
-        server.post("/v1/guard", {"text": SAID}, headers=AUTH)
+        server.post("/v1/guard", {"text": SAID, "policy": "names"}, headers=AUTH)
         server.post("/v1/guard", {"text": SAID, "policy": PERSON}, headers=AUTH)
         httpx.get(f"{url}/v1/models/{PERSON}", headers=AUTH)
         httpx.get(f"{url}/{PERSON}?q={PERSON}", headers=AUTH)
@@ -91,7 +93,7 @@ def test_a_request_has_a_line_of_figures(written: io.StringIO) -> None:
         body = {"model": "loud", "prompt": "say:abc", "stream": True, "n": 2}
         answer = server.post("/v1/completions", body)
         asyncio.run(eventually(lambda: '"path": "/v1/completions"' in written.getvalue()))
-        server.post("/v1/guard", {"text": f"{PERSON} and {PERSON}"})
+        server.post("/v1/guard", {"text": f"{PERSON} and {PERSON}", "policy": "names"})
         server.post("/v1/completions", {"model": "fake"})
         httpx.get(f"{url}/health")
     lines = [json.loads(line) for line in written.getvalue().splitlines()]

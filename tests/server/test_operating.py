@@ -2,18 +2,17 @@
 
 import asyncio
 import threading
-import time
+from collections.abc import Sequence
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from endoscope.guard import Guard
-from endoscope.server.guards import ServedGuard
+from endoscope.readouts import TokenScores
 from tests.scorers import NAMES, PatternScorer
 from tests.server.conftest import Serving
 from tests.server.fake import fake_score
-from tests.server.serving import POLICY, eventually, fake_served, running
+from tests.server.serving import eventually, fake_guard, fake_served, running
 
 
 def figures(serving: Serving) -> dict[tuple[str, ...], float]:
@@ -34,7 +33,7 @@ def test_metrics_count_what_happened() -> None:
             assert server.post("/v1/completions", body).status_code == 200
         server.post("/v1/completions", {"model": "loud", "prompt": "say:xy", "max_tokens": 1})
         server.post("/v1/completions", {"model": "fake"})
-        server.post("/v1/guard", {"text": "Mary Jones"})
+        server.post("/v1/guard", {"text": "Mary Jones", "policy": "names"})
         found = figures(server)
     assert found["endoscope_generations_total", "fake", "stop"] == 2
     assert found["endoscope_generations_total", "length", "loud"] == 1
@@ -67,7 +66,7 @@ def test_running_and_waiting_are_seen() -> None:
 
 
 def test_guard_of_one_text_and_of_several(serving: Serving) -> None:
-    one = serving.post("/v1/guard", {"text": "Ask Mary Jones."})
+    one = serving.post("/v1/guard", {"text": "Ask Mary Jones.", "policy": "names"})
     spans = [{"start": 4, "end": 14, "label": "NAME", "score": pytest.approx(0.9)}]
     assert one.json() == {"redacted": "Ask [NAME].", "spans": spans}
     both = serving.post("/v1/guard", {"texts": ["John Smith", "nobody"], "policy": "names"})
@@ -96,8 +95,7 @@ def test_guard_of_what_makes_no_sense(
 
 
 def test_a_guard_must_be_named_where_there_are_several() -> None:
-    guard = ServedGuard("names", Guard(POLICY, PatternScorer({"NAME": NAMES["NAME"]})))
-    with running(fake_served(guards={"a": guard, "b": guard})) as (url, app):
+    with running(fake_served(guards={"a": fake_guard("a"), "b": fake_guard("b")})) as (url, app):
         answer = Serving(url, app).post("/v1/guard", {"text": "x"})
         assert answer.status_code == 400
         assert "a, b" in answer.json()["error"]["message"]
@@ -106,22 +104,26 @@ def test_a_guard_must_be_named_where_there_are_several() -> None:
         assert "--guard" in answer.json()["error"]["message"]
 
 
-class SlowScorer(PatternScorer):
-    def score(self, texts):  # type: ignore[no-untyped-def]
-        time.sleep(0.5)
+class WaitingScorer(PatternScorer):
+    """Scores when it is told to."""
+
+    go = threading.Event()
+
+    def score(self, texts: Sequence[str]) -> list[TokenScores]:
+        assert self.go.wait(20)
         return super().score(texts)
 
 
 def test_a_guard_at_work_does_not_hold_up_others_and_fails_closed() -> None:
-    slow = ServedGuard("slow", Guard(POLICY, {"en": SlowScorer({"NAME": NAMES["NAME"]})}))
+    slow = fake_guard("slow", scorers={"en": WaitingScorer({"NAME": NAMES["NAME"]})})
     with running(fake_served(guards={"slow": slow})) as (url, app):
         server = Serving(url, app)
         asking = threading.Thread(target=server.post, args=("/v1/guard", {"text": "Mary Jones"}))
         asking.start()
-        time.sleep(0.1)
-        began = time.monotonic()
-        assert httpx.get(f"{url}/health").status_code == 200
-        assert time.monotonic() - began < 0.3
+        for _ in range(3):
+            assert httpx.get(f"{url}/health").status_code == 200
+            assert server.post("/v1/completions", {"model": "fake", "prompt": "x"}).is_success
+        WaitingScorer.go.set()
         asking.join()
         unread = server.post("/v1/guard", {"text": "田中太郎さん"})
         assert (unread.status_code, unread.json()["error"]["code"]) == (400, "unscored")

@@ -35,12 +35,14 @@ class GuardSpan(Answer):
 
 
 class GuardAction(Answer):
-    """A guard that stopped, steered or escalated."""
+    """A guard that stopped, steered or escalated, and what it was about."""
 
     policy: str
     action: str
     label: str
-    position: int | None = Field(default=None, description="Token at which it acted.")
+    score: float
+    start: int
+    end: int
 
 
 class GuardFindings(Answer):

@@ -26,6 +26,7 @@ from endoscope.server.description import ABOUT, TAGS, describe, errors
 from endoscope.server.edge import Edge
 from endoscope.server.errors import ApiError, install, overloaded
 from endoscope.server.examples import CHATS, COMPLETIONS, GUARD
+from endoscope.server.hooks import Hooks
 from endoscope.server.metrics import CONTENT_TYPE, Metrics
 from endoscope.server.redacting import Redacting
 from endoscope.server.sent import UNSUPPORTED, ChatSent, CompletionSent, GuardSent, GuardText
@@ -55,7 +56,8 @@ class App:
     def __init__(self, served: Served, hosts: frozenset[str] | None = None) -> None:
         self.served = served
         self.metrics = Metrics()
-        self.worker = Worker(served, self.metrics)
+        self.hooks = Hooks()
+        self.worker = Worker(served, self.metrics, self.hooks)
         self.redacting = Redacting(served.guards, served.limits.waiting)
         self.began = int(time.time())
         app = FastAPI(
@@ -81,6 +83,7 @@ class App:
     async def _lifespan(self, _: FastAPI) -> AsyncGenerator[None]:
         yield
         self.redacting.close()
+        await self.hooks.close()
 
     def _generate(self) -> APIRouter:
         """The paths under `/v1`, which need the key."""

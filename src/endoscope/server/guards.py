@@ -1,13 +1,17 @@
 """Guards as the server runs them: over an answer that streams, and over text at hand."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from endoscope.engine import Model
-from endoscope.engine.requests import Request
-from endoscope.guard import Guard
-from endoscope.server.pieces import Piece
-from endoscope.server.served import Served
+from endoscope.engine.requests import Request, Step
+from endoscope.guard import Guard, GuardStream, Policy
+from endoscope.guard.document import DocumentStream
+from endoscope.guard.serving import Generating, Hook, guarded
+from endoscope.guard.together import Guarded
+from endoscope.guard.watching import ReadingWatch, Watch
+from endoscope.readouts import Readout
+from endoscope.server.answers import GuardAction, GuardSpan, Reading
+from endoscope.server.pieces import Piece, readings
 
 
 @dataclass(frozen=True)
@@ -16,34 +20,115 @@ class ServedGuard:
 
     Attributes:
         name: as requests say it.
-        offline: for text that is at hand.
+        policy: what it looks for and what it does.
+        watch: makes a guard over one generation.
+        readouts: what the serving model is read with for it; none where a side model reads.
+        offline: for text that is at hand; None where the policy judges texts as a whole.
     """
 
     name: str
-    offline: Guard
+    policy: Policy
+    watch: Callable[[Request], Watch]
+    readouts: Mapping[str, Readout]
+    offline: Guard | None
 
 
-def load_guards(policies: Mapping[str, str], model: Model, device: str) -> dict[str, ServedGuard]:
-    """Open policies and the probes that they name.
+def reading_guard(
+    name: str,
+    policy: Policy,
+    readout: Readout,
+    thresholds: Mapping[str, float],
+    offline: Guard | None,
+) -> ServedGuard:
+    """Return a guard that reads the serving model itself, from what generating computes anyway.
 
     Args:
-        policies: by name: one that comes with Endoscope, or a YAML file.
-        model: the model that is served.
-        device: where side models run.
-
-    Raises:
-        InputError: there is no such policy, or it cannot be used.
+        name: as requests say it.
+        policy: what it looks for and what it does.
+        readout: what the serving model is read with.
+        thresholds: the least probability for each label.
+        offline: for text that is at hand.
     """
-    del model
-    return {
-        name: ServedGuard(name, Guard.load(policy, device=device))
-        for name, policy in policies.items()
-    }
+    read = f"guard:{name}"
+
+    def watch(request: Request) -> Watch:
+        kind = DocumentStream if policy.scope == "document" else GuardStream
+        stream = kind(policy, readout.labels, thresholds)
+        return ReadingWatch(read, readout, stream, len(request.token_ids))
+
+    return ServedGuard(name, policy, watch, {read: readout}, offline)
 
 
 async def guarded_pieces(
-    served: Served, request: Request, names: Sequence[str]
+    engine: Generating,
+    request: Request,
+    guards: Sequence[ServedGuard],
+    hook: Hook | None,
 ) -> AsyncGenerator[Piece]:
-    """Run a request and pass its answer through guards."""
-    async for step in served.engine.submit(request):
-        yield Piece(step.text, (step,), finish=step.finish)
+    """Run a request and pass its answer through guards, the most important first.
+
+    Args:
+        engine: runs the request.
+        request: with the readouts that the client asked for.
+        guards: what its answer goes through.
+        hook: how policies that escalate call a URL.
+    """
+    read = {name: one for guard in guards for name, one in guard.readouts.items()}
+    full = replace(request, readouts={**read, **request.readouts})
+    watches = [guard.watch(full) for guard in guards]
+    names = {id(guard.policy): guard.name for guard in guards}
+    parts = guarded(engine, full, watches, hook=hook)
+    try:
+        async for part in parts:
+            yield _piece(part, names, request.readouts)
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()
+
+
+def _piece(part: Guarded, names: Mapping[int, str], wanted: Iterable[str]) -> Piece:
+    spans = [
+        GuardSpan(
+            policy=names[id(found.policy)],
+            start=found.span.start,
+            end=found.span.end,
+            label=found.span.label,
+            score=round(found.span.score, 4),
+            action="redact" if _replaces(found.policy, found.span.label) else "flag",
+        )
+        for found in part.spans
+    ]
+    actions = [
+        GuardAction(
+            policy=names[id(acted.policy)],
+            action=acted.fired.action,
+            label=acted.fired.span.label,
+            score=round(acted.fired.span.score, 4),
+            start=acted.fired.span.start,
+            end=acted.fired.span.end,
+        )
+        for acted in part.actions
+    ]
+    return Piece(
+        text=part.text,
+        tokens=part.steps,
+        readings=_merged(part.steps, frozenset(wanted)),
+        spans=spans,
+        actions=actions,
+        finish=part.finish,
+        error=part.error,
+    )
+
+
+def _replaces(policy: Policy, label: str) -> bool:
+    return policy.scope == "spans" and label in policy.redacted
+
+
+def _merged(steps: Iterable[Step], wanted: frozenset[str]) -> dict[str, list[Reading]]:
+    """What was read at several tokens, without what only guards wanted to know."""
+    found: dict[str, list[Reading]] = {}
+    for step in steps:
+        for name, scores in readings(step).items():
+            if name in wanted:
+                found.setdefault(name, []).extend(scores)
+    return found

@@ -1,23 +1,12 @@
 """What a generation gives the client, piece by piece, whatever it went through."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
-from endoscope.engine.requests import Finish, Request, Step, score
+from endoscope.engine.requests import Finish, Step, score
 from endoscope.server.answers import GuardAction, GuardSpan, Reading, SideCost
-
-
-class Streams(Protocol):
-    """What the server needs of an engine."""
-
-    def submit(self, request: Request) -> AsyncIterator[Step]:
-        """Run a request."""
-        ...
-
-    def cancel(self, request_id: str) -> None:
-        """End a request at its next token."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -45,9 +34,9 @@ class Piece:
     error: str | None = None
 
 
-async def plain(steps: AsyncIterator[Step]) -> AsyncGenerator[Piece]:
+async def plain(steps: AsyncGenerator[Step]) -> AsyncGenerator[Piece]:
     """Pass on what an engine streams, a piece a token."""
-    try:
+    async with aclosing(steps):
         async for step in steps:
             yield Piece(
                 text=step.text,
@@ -56,9 +45,6 @@ async def plain(steps: AsyncIterator[Step]) -> AsyncGenerator[Piece]:
                 finish=step.finish,
                 error=step.error,
             )
-    finally:
-        if (close := getattr(steps, "aclose", None)) is not None:
-            await close()
 
 
 def readings(step: Step) -> dict[str, list[Reading]]:

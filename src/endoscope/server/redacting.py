@@ -75,4 +75,8 @@ class Redacting:
                 message = f"Name one of the policies of this server: {known}."
                 raise ApiError(400, message, param="policy", code="missing")
             policy = next(iter(self._guards))
-        return named(self._guards, policy, "guard", "policy").offline
+        guard = named(self._guards, policy, "guard", "policy").offline
+        if guard is None:
+            message = "This policy judges answers as a whole; it takes nothing out of texts."
+            raise ApiError(400, message, param="policy", code="invalid_value")
+        return guard

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from endoscope.guard.serving import Generating
 from endoscope.models import TextTokenizer, Vocabulary
 from endoscope.readouts import Readout
 from endoscope.server.auth import Keys
 from endoscope.server.errors import ApiError
-from endoscope.server.pieces import Streams
 
 if TYPE_CHECKING:
     from endoscope.interventions import Intervention
@@ -60,7 +60,7 @@ class Served:
     """
 
     name: str
-    engine: Streams
+    engine: Generating
     tokenizer: TextTokenizer
     context: int | None
     fingerprint: str

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,9 +9,11 @@ from typing import Any
 
 from anyio import CancelScope
 
-from endoscope.engine.requests import Request
+from endoscope.engine.requests import Request, Step
 from endoscope.engine.streaming import EngineFailedError
 from endoscope.errors import InputError
+from endoscope.guard.serving import Generating, Hook
+from endoscope.server.account import Account
 from endoscope.server.errors import ApiError, bad_input, overloaded
 from endoscope.server.guards import guarded_pieces
 from endoscope.server.metrics import Metrics
@@ -21,6 +22,8 @@ from endoscope.server.prepare import Prepared
 from endoscope.server.served import Served
 from endoscope.server.slots import Slots
 
+Pieces = asyncio.Queue[tuple[int, Piece] | Exception]
+"""What the choices of a request give, with their numbers."""
 _LATE = 10.0  # seconds that an engine has to end what was cancelled
 
 
@@ -30,11 +33,13 @@ class Worker:
     Args:
         served: what is loaded.
         metrics: where everything is counted.
+        hook: how policies that escalate call a URL.
     """
 
-    def __init__(self, served: Served, metrics: Metrics) -> None:
+    def __init__(self, served: Served, metrics: Metrics, hook: Hook | None = None) -> None:
         self.served = served
         self.metrics = metrics
+        self.hook = hook
         self.slots = Slots(served.limits.requests, served.limits.waiting)
         self._active: set[Job] = set()
         metrics.watch(lambda: self.slots.running, lambda: self.slots.waiting)
@@ -46,7 +51,7 @@ class Worker:
             ApiError: 429, or 503 where the engine has died.
         """
         if not self.served.alive():
-            raise overloaded(503, "The model does not run: try later.", "engine_failed", 10)
+            raise _dead()
         self.slots.admit()
         return Job(self, prepared, note)
 
@@ -74,22 +79,22 @@ class Job:
 
     Attributes:
         timed_out: whether it was ended before it was done.
-        completion_tokens: generated so far, over all choices.
     """
 
     def __init__(self, worker: Worker, prepared: Prepared, note: dict[str, Any]) -> None:
         self.prepared = prepared
         self.timed_out = False
-        self.completion_tokens = 0
         self._worker = worker
         self._served = worker.served
-        self._metrics = worker.metrics
+        self._account = Account(worker.metrics, prepared.model, prepared.prompt_tokens)
+        self._engine = _Counting(worker.served.engine, self._account)
         self._note = note
-        self._began = time.monotonic()
-        self._first: float | None = None
-        self._outcomes: Counter[str] = Counter()
-        self._found: Counter[str] = Counter()
         self._running: set[str] = set()
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens generated so far, over all choices."""
+        return self._account.tokens
 
     async def pieces(self) -> AsyncGenerator[tuple[int, Piece]]:
         """Yield what each choice gives, with its number, as it comes.
@@ -99,7 +104,7 @@ class Job:
         Raises:
             ApiError: a choice failed, or had no place in time.
         """
-        queue: asyncio.Queue[tuple[int, Piece] | Exception] = asyncio.Queue()
+        queue: Pieces = asyncio.Queue()
         tasks = [
             asyncio.create_task(self._choice(number, request, queue))
             for number, request in enumerate(self.prepared.requests)
@@ -119,17 +124,16 @@ class Job:
                 task.cancel()
             with CancelScope(shield=True):
                 await asyncio.gather(*tasks, return_exceptions=True)
-            self._write_note()
+            self._note |= self._account.note()
 
     def expire(self) -> None:
         """End all choices at their next token, with what they have."""
         self.timed_out = True
         for name in list(self._running):
-            self._served.engine.cancel(name)
+            self._engine.cancel(name)
 
-    async def _choice(
-        self, number: int, request: Request, queue: "asyncio.Queue[tuple[int, Piece] | Exception]"
-    ) -> None:
+    async def _choice(self, number: int, request: Request, queue: "Pieces") -> None:
+        """Run one choice and count how it ended."""
         outcome = "disconnected"
         try:
             outcome = await self._run(number, request, queue)
@@ -139,21 +143,18 @@ class Job:
             outcome = "timeout" if late else "error"
             queue.put_nowait(told)
         finally:
-            self._outcomes[outcome] += 1
-            self._metrics.generations.labels(self.prepared.model, outcome).inc()
+            self._account.outcome(outcome)
 
-    async def _run(
-        self, number: int, request: Request, queue: "asyncio.Queue[tuple[int, Piece] | Exception]"
-    ) -> str:
+    async def _run(self, number: int, request: Request, queue: "Pieces") -> str:
         """Put the pieces of one choice into the queue; return how it ended."""
-        loop, seconds = asyncio.get_running_loop(), self._served.limits.seconds
-        deadline = self._began + seconds
+        deadline = self._account.began + self._served.limits.seconds
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await self._worker.slots.take()
         except TimeoutError:
             queue.put_nowait((number, self._out_of_time(Piece())))
             return "timeout"
+        loop = asyncio.get_running_loop()
         timer = loop.call_later(deadline - time.monotonic(), self.expire)
         self._running.add(request.id)
         try:
@@ -164,7 +165,7 @@ class Job:
                         if piece.finish is not None:
                             return "timeout" if self.timed_out else str(piece.finish)
         except TimeoutError:
-            raise overloaded(503, "The model does not answer.", "engine_failed", 10) from None
+            raise _dead() from None
         finally:
             timer.cancel()
             self._running.discard(request.id)
@@ -172,25 +173,24 @@ class Job:
         raise ApiError(500, "The model ended without a word.", code="internal_error")
 
     async def _stream(self, request: Request) -> AsyncGenerator[Piece]:
-        """The pieces of one choice, counted."""
+        """The pieces of one choice, counted; leaving it ends the request."""
         if self.prepared.guards:
-            pieces = guarded_pieces(self._served, request, self.prepared.guards)
+            guards = [self._served.guards[name] for name in self.prepared.guards]
+            pieces = guarded_pieces(self._engine, request, guards, self._worker.hook)
         else:
-            pieces = plain(self._served.engine.submit(request))
-        before: float | None = None
-        self._metrics.tokens.labels(self.prepared.model, "prompt").inc(len(request.token_ids))
+            pieces = plain(self._engine.submit(request))
         finished = False
         try:
-            async with aclosing(pieces) as source:
-                async for piece in source:
-                    before = self._count(piece, before)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    self._account.piece(piece)
                     finished = piece.finish is not None
                     if piece.finish == "error":
                         raise ApiError(500, piece.error or "The model failed.", code="engine_error")
                     yield self._out_of_time(piece) if piece.finish == "cancelled" else piece
         finally:
             if not finished:
-                self._served.engine.cancel(request.id)
+                self._engine.cancel(request.id)
 
     def _out_of_time(self, piece: Piece) -> Piece:
         """Return the last piece of a choice that was ended from here.
@@ -204,47 +204,32 @@ class Job:
             raise overloaded(503, message, "timeout", 5)
         return replace(piece, finish="length")
 
-    def _count(self, piece: Piece, before: float | None) -> float:
-        """Count a piece; returns now."""
-        now, model = time.monotonic(), self.prepared.model
-        count = sum(step.token_id >= 0 for step in piece.tokens)  # an end may have no token
-        if count:
-            self.completion_tokens += count
-            self._metrics.tokens.labels(model, "generated").inc(count)
-            if before is None:
-                self._metrics.first_token.labels(model).observe(now - self._began)
-            else:
-                each = (now - before) / count
-                for _ in range(count):
-                    self._metrics.each_token.labels(model).observe(each)
-            self._first = self._first or now
-        for probe, scores in piece.readings.items():
-            for _, value in scores:
-                self._metrics.scores.labels(probe).observe(value)
-        found = [(one.policy, one.label, one.action) for one in piece.spans]
-        found += [(one.policy, one.label, one.action) for one in piece.actions]
-        for policy, label, action in found:
-            self._metrics.guard.labels(policy, label, action).inc()
-            self._found[f"{label}:{action}"] += 1
-        for cost in piece.costs:
-            self._metrics.side_seconds.labels(cost.policy, cost.model).inc(cost.seconds)
-        return now
 
-    def _write_note(self) -> None:
-        self._note |= {
-            "model": self.prepared.model,
-            "prompt_tokens": self.prepared.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "first_token": None if self._first is None else round(self._first - self._began, 4),
-            "outcomes": dict(self._outcomes),
-            "found": dict(self._found) or None,
-        }
+class _Counting:
+    """An engine whose steps are counted on their way, before any guard holds them.
+
+    Args:
+        engine: runs the requests.
+        account: counts.
+    """
+
+    def __init__(self, engine: Generating, account: Account) -> None:
+        self._engine = engine
+        self._account = account
+        self.cancel = engine.cancel
+        self.intervene = engine.intervene
+
+    def submit(self, request: Request) -> AsyncGenerator[Step]:
+        """Run a request."""
+        return self._account.steps(self._engine.submit(request))
 
 
 def _told(error: Exception) -> Exception:
     """What the client is told of what went wrong in the rooms below."""
     if isinstance(error, InputError):
         return bad_input(error)
-    if isinstance(error, EngineFailedError):
-        return overloaded(503, "The model does not run: try later.", "engine_failed", 10)
-    return error
+    return _dead() if isinstance(error, EngineFailedError) else error
+
+
+def _dead() -> ApiError:
+    return overloaded(503, "The model does not run: try later.", "engine_failed", 10)
