@@ -11,7 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from endoscope import __version__
-from endoscope.cli import behaviours, bench, capture, direction, guard, models, probe, proxy, serve
+from endoscope.cli import (
+    behaviours,
+    bench,
+    capture,
+    direction,
+    guard,
+    models,
+    probe,
+    proxy,
+    serve,
+    steer,
+)
 from endoscope.errors import InputError
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ app.command(name="capture")(capture.capture)
 app.add_typer(probe.app, name="probe")
 app.add_typer(direction.app, name="direction")
 app.add_typer(behaviours.app, name="behaviours")
+app.add_typer(steer.app, name="steer")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)
 app.command(name="serve")(serve.serve)
