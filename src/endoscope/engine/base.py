@@ -141,6 +141,16 @@ class Engine(Protocol):
         """
         ...
 
+    def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
+        """Put more interventions on a request that runs, after those that it has.
+
+        They act from its next forward pass on. Unknown requests are ignored.
+
+        Raises:
+            InputError: an intervention does not fit the model.
+        """
+        ...
+
     def cancel(self, request_id: str) -> None:
         """End a request before its next token; its last step says so. Unknown ones are ignored."""
         ...

@@ -5,19 +5,19 @@ added and cancelled between the same steps give the same answers.
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from endoscope.engine.passes import Pass
+from endoscope.engine.preparing import Preparing
 from endoscope.engine.requests import Request, Step
 from endoscope.engine.running import Running
 from endoscope.engine.sampling import Choice, choose
 from endoscope.engine.transformers_batch import TransformersBatch
 from endoscope.errors import InputError
-from endoscope.interventions import Operator
+from endoscope.interventions import Compiled, Operator
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Core:
     def __init__(
         self,
         batch: TransformersBatch,
-        prepare: Callable[[Request], Running],
+        prepare: Preparing,
         limits: Limits = DEFAULT,
     ) -> None:
         self.prepare = prepare
@@ -99,6 +99,20 @@ class Core:
         """End a request before its next token; the next step says so. Unknown ones are ignored."""
         self._cancelled.add(request_id)
 
+    def intervene(self, request_id: str, more: Compiled) -> None:
+        """Put more interventions on a request, from its next pass on. Unknown ones are ignored."""
+        for running in (*self._waiting, *self._joining, *self._rows):
+            if running.request.id != request_id:
+                continue
+            running.compiled = more if running.compiled is None else running.compiled.then(more)
+            if running in self._waiting:
+                return
+            if running.slot:
+                self._operator.extend(running.slot, more, running.done)
+            else:
+                self._admit(running, max(running.done, running.unscored))
+            self._decoding = None
+
     @torch.inference_mode()
     def step(self) -> list[tuple[str, Step]]:
         """Run one forward pass at most and return what came of it, request by request."""
@@ -132,13 +146,14 @@ class Core:
             running = self._waiting.popleft()
             self._joining.append(running)
             if running.compiled is not None:
-                running.slot = self._slots.pop()
-                self._operator.admit(
-                    running.slot,
-                    running.compiled,
-                    len(running.request.token_ids),
-                    unscored=running.unscored,
-                )
+                self._admit(running, running.unscored)
+
+    def _admit(self, running: Running, first: int) -> None:
+        """Give a request a slot for its interventions, whose gates read from a position on."""
+        assert running.compiled is not None
+        running.slot = self._slots.pop()
+        prompt = len(running.request.token_ids)
+        self._operator.admit(running.slot, running.compiled, prompt, unscored=first)
 
     def _fits(self, running: Running) -> bool:
         together = [*self._rows, *self._joining, running]

@@ -24,6 +24,9 @@ class Preparing:
         ends: its end-of-text tokens.
         compile: makes interventions ready.
         unscored: says how many tokens at the start of a text were added to it (BOS).
+
+    Attributes:
+        compile: makes interventions ready, the same objects once.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class Preparing:
         self._anatomy = anatomy
         self._vocabulary = vocabulary
         self._ends = ends
-        self._compile = _kept(compile)
+        self.compile = _kept(compile)
         self._unscored = unscored
 
     def __call__(self, request: Request) -> Running:
@@ -51,7 +54,7 @@ class Preparing:
             self._check_readout(name, readout)
         return Running(
             request,
-            self._compile(request.interventions) if request.interventions else None,
+            self.compile(request.interventions) if request.interventions else None,
             self._vocabulary,
             ends=self._ends,
             unscored=self._unscored(request.token_ids),

@@ -4,7 +4,7 @@ import asyncio
 import atexit
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from endoscope.engine.core import Core
 from endoscope.engine.requests import NO_TOKEN, Finish, Request, Step
 from endoscope.errors import InputError
+from endoscope.interventions import Intervention
 
 
 class EngineFailedError(RuntimeError):
@@ -68,6 +69,15 @@ class Streams:
         queue: SimpleQueue[Step] = SimpleQueue()
         self._start(request, _Sink(None, queue.put))
         return self._drain(request.id, queue)
+
+    def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
+        """Change a request that runs, from its next forward pass on. Unknown ones are ignored.
+
+        Raises:
+            InputError: an intervention does not fit the model.
+        """
+        compiled = self._core.prepare.compile(interventions)
+        self._tell(lambda: self._core.intervene(request_id, compiled))
 
     def cancel(self, request_id: str) -> None:
         """End a request before its next token; its last step says so. Unknown ones are ignored."""

@@ -110,6 +110,10 @@ class TransformersEngine:
         """Let a request run beside others (see `Engine.submit`)."""
         return self.streams().submit(request)
 
+    def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
+        """Change a request that runs, from its next pass on (see `Engine.intervene`)."""
+        self.streams().intervene(request_id, interventions)
+
     def cancel(self, request_id: str) -> None:
         """End a request before its next token (see `Engine.cancel`)."""
         self.streams().cancel(request_id)

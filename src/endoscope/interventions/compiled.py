@@ -55,6 +55,13 @@ class Compiled:
         read = (site for gate in gates for site in gate.readout.spec.sites)
         return frozenset(self.stages).union(read)
 
+    def then(self, more: "Compiled") -> "Compiled":
+        """Return these interventions with more after them; their stages stay the same objects."""
+        stages = dict(self.stages)
+        for site, added in more.stages.items():
+            stages[site] = (*stages.get(site, ()), *added)
+        return Compiled((*self.interventions, *more.interventions), self.d_model, stages)
+
     @cached_property
     def deferred(self) -> bool:
         """Whether a gate acts from the next forward pass on, so that passes matter."""

@@ -73,6 +73,21 @@ class Operator:
         self._requests[slot] = _Admitted(compiled, prompt_length, unscored)
         self._forget(compiled)
 
+    def extend(self, slot: int, more: Compiled, first: int) -> None:
+        """Put more interventions on a request that runs, after those that it has.
+
+        Args:
+            slot: whose.
+            more: what is added.
+            first: the position that its next pass begins with: new gates read from there on.
+        """
+        before = self._requests[slot]
+        compiled = before.compiled.then(more)
+        now = _Admitted(compiled, before.prompt_length, first)
+        now.gates |= before.gates
+        self._requests[slot] = now
+        self._forget(compiled)
+
     def release(self, slot: int) -> None:
         """Make a slot nobody's again."""
         self._forget(self._requests.pop(slot).compiled)
