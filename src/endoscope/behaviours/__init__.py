@@ -3,7 +3,7 @@
 from endoscope.behaviours.behaviour import Behaviour, shipped_behaviours
 from endoscope.behaviours.formats import FORMATS, read_format
 from endoscope.behaviours.item import Item, Message
-from endoscope.behaviours.measure import measure
+from endoscope.behaviours.measuring import measure
 from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail
 
 __all__ = [
