@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from endoscope.engine.requests import Request, Step
 from endoscope.guard import Guard, GuardStream, Policy
@@ -10,8 +11,20 @@ from endoscope.guard.serving import Generating, Hook, guarded
 from endoscope.guard.together import Guarded
 from endoscope.guard.watching import ReadingWatch, Watch
 from endoscope.readouts import Readout
-from endoscope.server.answers import GuardAction, GuardSpan, Reading
+from endoscope.server.answers import GuardAction, GuardSpan, Reading, SideCost
 from endoscope.server.pieces import Piece, readings
+
+
+class Side(NamedTuple):
+    """A model beside the serving one.
+
+    Attributes:
+        model: its name.
+        spent: says how many tokens a watch has read with it, and in how many seconds.
+    """
+
+    model: str
+    spent: Callable[[Any], tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,7 @@ class ServedGuard:
         watch: makes a guard over one generation.
         readouts: what the serving model is read with for it; none where a side model reads.
         offline: for text that is at hand; None where the policy judges texts as a whole.
+        side: the side model that reads; None: the serving model does.
     """
 
     name: str
@@ -31,6 +45,7 @@ class ServedGuard:
     watch: Callable[[Request], Watch]
     readouts: Mapping[str, Readout]
     offline: Guard | None
+    side: Side | None = None
 
 
 def reading_guard(
@@ -80,7 +95,8 @@ async def guarded_pieces(
     parts = guarded(engine, full, watches, hook=hook)
     try:
         async for part in parts:
-            yield _piece(part, names, request.readouts)
+            piece = _piece(part, names, request.readouts)
+            yield replace(piece, costs=_costs(guards, watches)) if piece.finish else piece
     finally:
         if isinstance(parts, AsyncGenerator):
             await parts.aclose()
@@ -118,6 +134,23 @@ def _piece(part: Guarded, names: Mapping[int, str], wanted: Iterable[str]) -> Pi
         finish=part.finish,
         error=part.error,
     )
+
+
+def _costs(guards: Sequence[ServedGuard], watches: Sequence[Watch]) -> list[SideCost]:
+    """What reading with models beside the serving one has cost."""
+    costs = []
+    for guard, watch in zip(guards, watches, strict=True):
+        if guard.side is not None:
+            tokens, seconds = guard.side.spent(watch)
+            costs.append(
+                SideCost(
+                    policy=guard.name,
+                    model=guard.side.model,
+                    tokens=tokens,
+                    seconds=round(seconds, 4),
+                )
+            )
+    return costs
 
 
 def _replaces(policy: Policy, label: str) -> bool:

@@ -14,7 +14,7 @@ from endoscope.errors import InputError
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
 from endoscope.server.auth import Keys
-from endoscope.server.guards import load_guards
+from endoscope.server.guards_loading import load_guards
 from endoscope.server.served import Limits, Served
 from endoscope.server.variants import VariantFile, make_variants
 
@@ -65,7 +65,8 @@ def load(options: Options) -> Served:
         limits=options.limits,
         keys=options.keys,
     )
-    served = replace(served, guards=load_guards(options.guards, model, options.device))
+    guards = load_guards(options.guards, model, model.engine.compile, options.device)
+    served = replace(served, guards=guards)
     return replace(served, variants=make_variants(files, served))
 
 

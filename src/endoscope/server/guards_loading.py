@@ -1,0 +1,96 @@
+"""Opening the guards that a server is told of, with the models that they read."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from endoscope.engine import Model
+from endoscope.engine.requests import Request
+from endoscope.errors import InputError
+from endoscope.guard import Guard, GuardStream, Policy
+from endoscope.guard.guard import thresholds
+from endoscope.guard.loading import ProbeScorer, load_scorers, probe_folder
+from endoscope.guard.side import SideWatch
+from endoscope.interventions import Intervention
+from endoscope.probes import Probe
+from endoscope.server.guards import ServedGuard, Side, reading_guard
+
+_STREAMING = "pii-gemma-3-270m-stream"
+"""What `auto` means for a stream: a probe of one reading, English and Japanese."""
+
+Check = Callable[[Sequence[Intervention]], object]
+
+
+def load_guards(
+    policies: Mapping[str, str], model: Model, check: Check, device: str
+) -> dict[str, ServedGuard]:
+    """Open policies and the probes that they name.
+
+    A probe of the serving model reads what generating computes anyway; another reads a side model
+    as the text comes.
+
+    Args:
+        policies: by name: one that comes with Endoscope, or a YAML file.
+        model: the model that is served.
+        check: refuses interventions that do not fit it.
+        device: where side models run.
+
+    Raises:
+        InputError: there is no such policy, or it cannot be used here.
+    """
+    return {name: _load(name, where, model, check, device) for name, where in policies.items()}
+
+
+def _load(name: str, where: str, model: Model, check: Check, device: str) -> ServedGuard:
+    policy = Policy.load(where)
+    for rule in policy.labels.values():
+        if rule.judge is not None:
+            raise InputError(
+                f"The policy {name} names a judge.", "Give a hook: the server asks it."
+            )
+        if rule.action == "steer":
+            check(rule.steering(policy.folder))
+    if policy.scope == "document":
+        return _judging(name, policy, model)
+    scorers = load_scorers(policy, device=device)
+    offline = Guard(policy, scorers)
+    scorer = _streaming(name, policy, [s for s in scorers.values() if isinstance(s, ProbeScorer)])
+    limits = thresholds(policy, scorer)
+    if scorer.probe.card.model.relation(model.fingerprint) == "same":
+        return reading_guard(name, policy, scorer.probe.readout, limits, offline)
+
+    def watch(request: Request) -> SideWatch:
+        return SideWatch(GuardStream(policy, scorer.labels, limits), scorer)
+
+    side = Side(scorer.model.name, lambda made: (made.reader.tokens, made.reader.seconds))
+    return ServedGuard(name, policy, watch, {}, offline, side)
+
+
+def _judging(name: str, policy: Policy, model: Model) -> ServedGuard:
+    """A guard that judges answers as a whole, by a probe of the serving model."""
+    wanted = policy.probe_for("en")
+    if wanted is None or wanted == "auto":
+        raise InputError(f"The policy {name} judges texts as a whole.", "Name its probe.")
+    probe = Probe.load(probe_folder(wanted, policy.folder))
+    if probe.pooling is None or probe.card.model.relation(model.fingerprint) == "foreign":
+        raise InputError(
+            f"The probe of the policy {name} does not judge texts of this model.",
+            "Fit one with document labels on the model that is served.",
+        )
+    limits = {
+        label: probe.thresholds[label] if rule.threshold == "probe" else rule.threshold
+        for label, rule in policy.labels.items()
+    }
+    return reading_guard(name, policy, probe.readout, limits, offline=None)
+
+
+def _streaming(name: str, policy: Policy, scorers: Sequence[ProbeScorer]) -> ProbeScorer:
+    """The scorer of a stream: one probe of one reading for all languages."""
+    (*others, last) = scorers
+    if all(one is last for one in others) and last.look_ahead is not None:
+        return last
+    if policy.probe != "auto":
+        raise InputError(
+            f"The probe of the policy {name} cannot score a stream: it reads texts twice, or there "
+            "is one for each language.",
+            f"Name one of one reading, such as {_STREAMING}.",
+        )
+    return ProbeScorer(Probe.load(probe_folder(_STREAMING, policy.folder)), last.model)
