@@ -3,8 +3,8 @@
 from endoscope.behaviours.behaviour import Behaviour, shipped_behaviours
 from endoscope.behaviours.formats import FORMATS, read_format
 from endoscope.behaviours.item import Item, Message
-from endoscope.behaviours.measuring import measure
 from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail
+from endoscope.behaviours.measuring import measure
 
 __all__ = [
     "FORMATS",
