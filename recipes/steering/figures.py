@@ -1,0 +1,71 @@
+"""Make the figures of docs/steering.md again.
+
+    python -m recipes.steering.figures [--data FOLDER]
+
+Two sweeps on smollm2-135m-instruct, `sea` (a topic) and `personal` (a register), and with `--data`
+(the folder that holds `persona/` and `concepts/`) the two tables. What is measured is kept under
+`runs/steering`, so a run that was cut off goes on where it was; what the page shows goes into
+`docs/steering`.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from recipes.steering.tables import write_tables
+
+SPECS = Path("src/endoscope/behaviours/specs")
+KEEP, SHOWN, PAGE = Path("runs/steering"), Path("docs/steering"), Path("docs/steering.md")
+COMMON = ["--model", "smollm2-135m-instruct", "--dtype", "bfloat16", "--most", "64"]
+SWEEPS = {
+    "sea": [
+        *("--layers", "12,14,16", "--strengths", "0.15,0.2,0.25"),
+        *("--instruction", "Speak of the sea in every answer."),
+    ],
+    "personal": [
+        *("--layers", "12,14,16", "--strengths", "0.1,0.15,0.2"),
+        *(
+            "--instruction",
+            "Answer in the first person, as somebody who speaks of a life of their own.",
+        ),
+    ],
+}
+CONCEPTS = Path("concepts/concept10_train.parquet")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with persona/ and concepts/")
+    args = parser.parse_args()
+    SHOWN.mkdir(parents=True, exist_ok=True)
+    for name, options in SWEEPS.items():
+        sweep(name, options)
+    if args.data is not None:
+        for module, data in (("persona", Path("persona")), ("concepts", CONCEPTS)):
+            output = str(SHOWN / f"{module}.json")
+            run("-m", f"recipes.steering.{module}", str(args.data / data), "-o", output)
+    write_tables(PAGE, SHOWN)
+
+
+def sweep(name: str, options: list[str]) -> None:
+    """Run one sweep, and copy what the page shows."""
+    material, choosing = SPECS / f"{name}.pairs.jsonl", SPECS / "choosing.jsonl"
+    given = ["--behaviour", name, "--fit", str(material), "--choose-on", str(choosing)]
+    folder = KEEP / name
+    code = "from endoscope.cli.main import main; main()"
+    run("-c", code, "steer", "sweep", *COMMON, *given, *options, "-o", str(folder), may_fail=True)
+    for ending in ("json", "png", "svg"):
+        shutil.copyfile(folder / f"sweep.{ending}", SHOWN / f"{name}.{ending}")
+
+
+def run(*words: str, may_fail: bool = False) -> None:
+    """Run Python, and end with it unless it only says that a gate failed."""
+    done = subprocess.run([sys.executable, *words])
+    if done.returncode not in ((0, 1) if may_fail else (0,)):
+        sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()
