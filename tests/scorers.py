@@ -30,12 +30,14 @@ class PatternScorer:
         context: int = 0,
         max_characters: int = 400,
         tokens: str = TOKENS,
+        look_ahead: int | None = None,
     ) -> None:
         self.name = "patterns"
         self.labels = ("O", *patterns)
         self.thresholds = dict.fromkeys(patterns, 0.5)
         self.max_characters = max_characters
         self.calls = 0
+        self.look_ahead = look_ahead
         self.max_tokens = 10**9
         self._patterns = [regex.compile(pattern) for pattern in patterns.values()]
         self._tokens = regex.compile(tokens)

@@ -10,7 +10,7 @@ from tests.scorers import NAMES, PatternScorer
 
 from endoscope.guard import Guard, Policy, Rule, UnscoredError
 from endoscope.guard.scoring import score
-from endoscope.guard.windows import cut, join
+from endoscope.guard.windows import cut, join, join_late
 
 SIZE = 240  # neighbours share 60: a name of 14 with 10 around it fits on each side of a seam
 FILLER = "it rained again and 雨が降っていた。the road was wet e\u0301 👨‍👩‍👧 "
@@ -112,3 +112,34 @@ def test_windows_shrink_where_characters_make_more_tokens_than_fit() -> None:
 def test_cut_refuses_an_overlap_that_is_too_large() -> None:
     with pytest.raises(ValueError, match="at most a third"):
         cut("a" * 100, 30, 11)
+
+
+@settings(max_examples=60)
+@given(st.text("ab 雨。e\u0301", min_size=1, max_size=700), st.integers(0, 3))
+def test_a_late_seam_takes_each_token_from_the_window_with_most_before_it(
+    text: str, look_ahead: int
+) -> None:
+    scorer = PatternScorer({"NAME": "(?!)"}, max_characters=100, tokens=r"\X")
+    windows = cut(text, 100, 25)
+    scores = scorer.score([text[w.start : w.end] for w in windows])
+    for number, one in enumerate(scores):  # each window's scores tell which it is
+        one.probabilities[:] = torch.tensor([1 - number / 100, number / 100])
+    late = join_late(windows, scores, look_ahead)
+    covered = [i for start, end in late.offsets.tolist() for i in range(start, end)]
+    assert covered == list(range(len(text)))  # once each, in order
+    for (start, end), row in zip(late.offsets.tolist(), late.probabilities, strict=True):
+        used = round(row[1].item() * 100)
+        for number, window in enumerate(windows[:used]):  # an earlier one would have had too few
+            behind = [o for o in scores[number].offsets.tolist() if o[0] + window.start >= end]
+            assert not (window.start <= start and end <= window.end) or len(behind) < look_ahead
+
+
+def test_a_scorer_that_looks_ahead_little_is_joined_late() -> None:
+    text = "x " * 300
+    scorer = PatternScorer({"NAME": "x"}, max_characters=100, look_ahead=2)
+    [scores] = score(scorer, [text])
+    windows = cut(text, 100, 25)
+    parts = scorer.score([text[w.start : w.end] for w in windows])
+    expected = join_late(windows, parts, 2)
+    assert torch.equal(scores.offsets, expected.offsets)
+    assert torch.equal(scores.probabilities, expected.probabilities)

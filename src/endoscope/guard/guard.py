@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 from pydantic import JsonValue
 
@@ -21,6 +21,9 @@ from endoscope.guard.text import redact_text
 from endoscope.guard.validators import FOUND_ALONE, validated
 from endoscope.guard.words import share_words
 from endoscope.readouts import TokenScores
+
+if TYPE_CHECKING:
+    from endoscope.guard.side import SideWatch
 
 Texts = list[str] | tuple[str, ...]  # a string is a sequence of strings, but no list of texts
 
@@ -204,17 +207,35 @@ class Guard:
         It is given the text and its scores, and counts pseudonyms together with this guard.
 
         Raises:
-            InputError: the guard has not one probe for texts of all languages, and which language a
-                text is in is known only at its end.
+            InputError: the guard has several probes, and which language a text is in is known only
+                at its end.
         """
-        if len(self._scorers) < 2 or len({id(scorer) for scorer in self._scorers.values()}) > 1:
+        scorer, limits = self._for_any(), self._thresholds["en"]
+        return GuardStream(self.policy, scorer.labels, limits, self._replacer, tuple(self._scorers))
+
+    def watch(self) -> "SideWatch":
+        """Return a guard over one text that is still being written, which scores it itself.
+
+        Raises:
+            InputError: as `stream`; or the probe cannot score a text before its end.
+        """
+        from endoscope.guard.loading import ProbeScorer
+        from endoscope.guard.side import SideWatch
+
+        scorer = self._for_any()
+        if not isinstance(scorer, ProbeScorer):
+            raise InputError("Only a probe with its model can read a text as it comes.")
+        return SideWatch(self.stream(), scorer)
+
+    def _for_any(self) -> Scorer:
+        """The scorer for texts whose language is not known yet."""
+        english = self._scorers.get("en")
+        if english is None or self._scorers.get("ja", english) is not english:
             raise InputError(
                 "In a stream one probe must read every language.",
                 "Take one that reads both, such as pii-gemma-3-270m-stream.",
             )
-        [*_, scorer] = self._scorers.values()
-        limits = self._thresholds["en"]
-        return GuardStream(self.policy, scorer.labels, limits, self._replacer)
+        return english
 
     def _scan(self, texts: Sequence[str]) -> list[list[Span]]:
         found: list[list[Span]] = [[] for _ in texts]

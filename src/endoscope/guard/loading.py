@@ -46,6 +46,9 @@ class ProbeScorer:
         self.name = f"{probe.name} {card} on {read.digest} in {read.dtype}"
         self.labels = probe.labels
         self.thresholds: Mapping[str, float] = probe.thresholds
+        # The second reading of a text has seen all of it.
+        once = probe.spec.readings == 1 and model.capabilities.causal
+        self.look_ahead = probe.spec.look_ahead if once else None
 
     def score(self, texts: Sequence[str]) -> list[TokenScores]:
         """Score every token of each text."""

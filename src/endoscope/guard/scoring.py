@@ -11,7 +11,7 @@ import torch
 
 from endoscope.errors import InputError
 from endoscope.guard.policy import Language
-from endoscope.guard.windows import Window, cut, join
+from endoscope.guard.windows import Window, cut, join, join_late
 from endoscope.readouts import TokenScores
 
 _SMALLEST = 16  # characters in a window; fewer say nothing about each other
@@ -31,6 +31,7 @@ class Scorer(Protocol):
         labels: its classes; the first means "nothing here".
         thresholds: its own threshold for each label.
         max_characters: the most characters that it should read at once.
+        look_ahead: how many tokens after a token it reads to score it; None: all of the text.
     """
 
     @property
@@ -41,6 +42,8 @@ class Scorer(Protocol):
     def thresholds(self) -> Mapping[str, float]: ...  # noqa: D102
     @property
     def max_characters(self) -> int: ...  # noqa: D102
+    @property
+    def look_ahead(self) -> int | None: ...  # noqa: D102
 
     def fits(self, text: str) -> bool:
         """Whether it can read a text of at most `max_characters` at once."""
@@ -70,11 +73,9 @@ def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
     Raises:
         UnscoredError: the scorer failed, or its scores do not cover a text.
     """
-    readable = [_readable(text) for text in texts]
-    windows = [_windows(scorer, text) for text in readable]
-    parts = [
-        text[w.start : w.end] for text, own in zip(readable, windows, strict=True) for w in own
-    ]
+    whole = [readable(text) for text in texts]
+    windows = [_windows(scorer, text) for text in whole]
+    parts = [text[w.start : w.end] for text, own in zip(whole, windows, strict=True) for w in own]
     try:
         scores = scorer.score(parts) if parts else []
     except InputError as error:
@@ -88,9 +89,17 @@ def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
         check(part, found, scorer.labels)
     following = iter(scores)
     return [
-        join(own, [next(following) for _ in own]) if own else _nothing(scorer.labels)
+        _joined(scorer, own, [next(following) for _ in own]) if own else _nothing(scorer.labels)
         for own in windows
     ]
+
+
+def _joined(
+    scorer: Scorer, windows: Sequence[Window], scores: Sequence[TokenScores]
+) -> TokenScores:
+    if scorer.look_ahead is None:
+        return join(windows, scores)
+    return join_late(windows, scores, scorer.look_ahead)
 
 
 def _windows(scorer: Scorer, text: str) -> list[Window]:
@@ -151,5 +160,6 @@ def _nothing(labels: tuple[str, ...]) -> TokenScores:
     return TokenScores(torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, len(labels)), labels)
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """Return a text without lone surrogates."""
     return _SURROGATE.sub("\ufffd", text)

@@ -4,15 +4,15 @@ What goes out, joined, is what redacting the finished text with the same scores 
 knowing what text to come can still change, for every rule: `finding` says where that begins.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from endoscope.errors import InputError
 from endoscope.guard.finding import Finder, Text
 from endoscope.guard.graphemes import Graphemes, clusters
-from endoscope.guard.policy import Policy
+from endoscope.guard.policy import Language, Policy
 from endoscope.guard.redact import Replacer, redact
 from endoscope.guard.released import Fired, Released
-from endoscope.guard.scoring import UnscoredError, check_scores, may_be_unread
+from endoscope.guard.scoring import UnscoredError, check_scores, language, may_be_unread
 from endoscope.guard.settle import before, settle, whole
 from endoscope.guard.spans import Span
 from endoscope.guard.unfinished import searchable
@@ -42,6 +42,8 @@ class GuardStream:
         thresholds: the least probability for each label that the probe looks for.
         replacer: gives the replacements; one of its own if left out. Share one between texts whose
             pseudonyms are to agree.
+        languages: what the probe reads. A text with a kana or a kanji in it fails where that is not
+            Japanese.
 
     Attributes:
         replacer: as given.
@@ -63,11 +65,13 @@ class GuardStream:
         labels: Sequence[str],
         thresholds: Mapping[str, float],
         replacer: Replacer | None = None,
+        languages: Collection[Language] = ("en", "ja"),
     ) -> None:
         if policy.scope != "spans":
             raise InputError(f"Policy {policy.name!r} judges whole texts.", "Use DocumentStream.")
         self.policy = policy
         self.labels = tuple(labels)
+        self._languages = languages
         self.replacer = replacer or Replacer(policy)
         validators = VALIDATORS if policy.validators else ()
         limits = {name: limit for name, limit in thresholds.items() if name in policy.labels}
@@ -163,6 +167,8 @@ class GuardStream:
             raise UnscoredError(f"the rules failed ({type(error).__name__})") from None
 
     def _advance(self, scores: TokenScores | None, scored: int | None) -> Released:
+        if language(self._text) not in self._languages:
+            raise UnscoredError("no probe of this guard reads Japanese")
         if scores is not None:
             self._take(scores)
         if scored is not None:

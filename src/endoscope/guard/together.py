@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from endoscope.engine.requests import Finish, Step
-from endoscope.engine.running import NO_TOKEN
+from endoscope.engine.requests import NO_TOKEN, Finish, Step
 from endoscope.guard.document import DocumentStream
 from endoscope.guard.policy import Policy
 from endoscope.guard.released import Fired, Released

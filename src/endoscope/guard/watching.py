@@ -6,8 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from endoscope.engine.requests import Step
-from endoscope.engine.running import NO_TOKEN
+from endoscope.engine.requests import NO_TOKEN, Step
 from endoscope.guard.document import DocumentStream
 from endoscope.guard.policy import Policy
 from endoscope.guard.released import Released
@@ -23,8 +22,10 @@ class Watch(Protocol):
         stream: what decides.
     """
 
-    policy: Policy
-    stream: GuardStream | DocumentStream
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
+    @property
+    def stream(self) -> GuardStream | DocumentStream: ...  # noqa: D102
 
     def take(self, step: Step) -> Released:
         """Take a step of the engine; the last one ends the text.

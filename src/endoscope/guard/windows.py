@@ -35,7 +35,6 @@ def cut(text: str, size: int, overlap: int) -> list[Window]:
     """
     if not 0 <= overlap <= size / 3:
         raise ValueError(f"overlap {overlap} must be at most a third of size {size}")
-    reach = overlap // 4  # so that a window overlaps only its neighbours
     windows: list[Window] = []
     start = 0
     while start < len(text):
@@ -43,8 +42,14 @@ def cut(text: str, size: int, overlap: int) -> list[Window]:
         windows.append(Window(start, end))
         if end == len(text):
             break
-        start = break_before(text, end - overlap, reach)
+        start = next_start(text, end, overlap)
     return windows
+
+
+def next_start(text: str, end: int, overlap: int) -> int:
+    """Where the window begins that follows one with this end; needs no text after that."""
+    reach = overlap // 4  # so that a window overlaps only its neighbours
+    return break_before(text, end - overlap, reach)
 
 
 def break_before(text: str, position: int, reach: int) -> int:
@@ -84,6 +89,40 @@ def join(windows: Sequence[Window], scores: Sequence[TokenScores]) -> TokenScore
         kept_offsets.append(places[rows])
         kept.append(score.probabilities.cpu()[rows])
     return TokenScores(torch.cat(kept_offsets), torch.cat(kept), scores[0].labels)
+
+
+def join_late(
+    windows: Sequence[Window], scores: Sequence[TokenScores], look_ahead: int
+) -> TokenScores:
+    """Join the scores of a probe that sees nothing of what follows but for a few tokens.
+
+    Each token is taken from the window in which it has the most context before it: from the first
+    that has it and at least `look_ahead` tokens behind it. A stream can do the same, without
+    waiting for the next window. A token of the next window that lies across the seam counts from
+    the seam on.
+
+    Args:
+        windows: as `cut` gives them.
+        scores: of each window, offsets relative to the window.
+        look_ahead: tokens after a token that its score depends on.
+
+    Returns:
+        Scores with offsets in the text.
+    """
+    offsets, probabilities, seam = [], [], 0
+    for number, (window, score) in enumerate(zip(windows, scores, strict=True)):
+        places = score.offsets.cpu() + window.start
+        rows = score.probabilities.cpu()[places[:, 0] < places[:, 1]]
+        places = places[places[:, 0] < places[:, 1]]
+        if number < len(windows) - 1:
+            kept = max(0, len(places) - look_ahead)
+            places, rows = places[:kept], rows[:kept]
+        new = places[:, 1] > seam
+        places, rows = places[new].clamp(min=seam), rows[new]
+        seam = int(places[-1, 1]) if len(places) else seam
+        offsets.append(places)
+        probabilities.append(rows)
+    return TokenScores(torch.cat(offsets), torch.cat(probabilities), scores[0].labels)
 
 
 def _pairs(first: int, seams: Sequence[int], last: int) -> Iterator[tuple[int, int]]:
