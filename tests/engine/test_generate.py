@@ -1,5 +1,8 @@
 """Model.generate and Model.stream: on tiny models, and once on a real one."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
@@ -11,6 +14,7 @@ from endoscope.engine.core import Limits
 from endoscope.engine.generate import prompt_ids
 from endoscope.errors import InputError
 from endoscope.interventions import ablate, add
+from endoscope.probes import Probe
 
 PROMPTS = ["One", "", "日本語 and a longer text than the others"]
 
@@ -94,3 +98,18 @@ def test_a_real_model_says_in_company_what_it_says_alone(smollm2: Model) -> None
         generation_config=transformers.GenerationConfig(max_new_tokens=8, pad_token_id=0),
     )
     assert [step.token_id for step in steps["plain"]] == expected[0, len(plain) :].tolist()
+
+
+def test_what_streams_is_what_scoring_the_whole_text_gives(smollm2: Model) -> None:
+    probe = Probe.load(Path(endoscope.__file__).parent / "probes/shipped/pii-smollm2-135m-instruct")
+    # It was fitted on second readings; here the same numbers are used on the first.
+    probe = dataclasses.replace(probe, spec=dataclasses.replace(probe.spec, readings=1))
+    prompt = "My name is Anna Smith and my number is"
+    steps = list(smollm2.stream(prompt, max_tokens=8, readouts={"pii": probe.readout}))
+    text = prompt + "".join(step.text for step in steps)
+    expected = probe.score(smollm2, [text])[0].probabilities
+    found = [reading for step in steps for reading in step.readings.get("pii", ())]
+    assert [reading.position for reading in found] == list(range(len(expected)))
+    torch.testing.assert_close(
+        torch.stack([reading.probabilities for reading in found]), expected, rtol=0, atol=1e-5
+    )

@@ -235,7 +235,9 @@ def test_a_name_in_use_is_refused(llama: Model) -> None:
         core.add(greedy("a", [BOS], 2))
     while not core.idle:
         core.step()
+    core.cancel("a")  # too late, and not meant for the next one of this name
     core.add(greedy("a", [BOS], 2))
+    assert [step.finish for _, step in core.step()] == [None]
 
 
 def test_an_encoder_does_not_generate() -> None:

@@ -16,6 +16,7 @@ from endoscope.readouts import (
     IncrementalScorer,
     LogisticHead,
     Pooling,
+    push_together,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,6 +69,46 @@ def test_any_chunking_gives_the_batch_scores(
     if tokens:
         whole = CALIBRATION.probabilities(Pooling.parse(pooling)(logits))
         assert torch.allclose(stream.document(), whole, atol=1e-7)
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=5),
+    st.integers(0, 3),
+    st.sampled_from(["logistic", "attention"]),
+    st.sampled_from([None, "max"]),
+    st.lists(st.integers(1, 2), max_size=4),
+)
+def test_streams_pushed_together_give_what_each_gives(
+    heads: list[int], look_ahead: int, kind: str, pooling: str | None, sizes: list[int]
+) -> None:
+    spec = FeatureSpec(SITES, look_ahead)
+    head = make_head(kind, spec.width(3))
+    how = None if pooling is None else Pooling.parse(pooling)
+
+    def begin() -> list[IncrementalScorer]:
+        """Streams that have each come some way already."""
+        out = [IncrementalScorer(spec, head, CALIBRATION, how) for _ in heads]
+        for number, (stream, before) in enumerate(zip(out, heads, strict=True)):
+            generator = torch.Generator().manual_seed(number)
+            stream.push({site: torch.randn(before, 3, generator=generator) for site in SITES})
+        return out
+
+    together, apart = begin(), begin()
+    for size in sizes:
+        rows = {site: torch.randn(len(heads), size, 3) for site in SITES}
+        found = push_together(together, rows)
+        for i, stream in enumerate(apart):
+            expected = stream.push({site: value[i] for site, value in rows.items()})
+            assert [one.position for one in found[i]] == [one.position for one in expected]
+            for mine, its in zip(found[i], expected, strict=True):
+                assert torch.allclose(mine.probabilities, its.probabilities, atol=1e-6, rtol=0)
+    for mine, its in zip(together, apart, strict=True):
+        left, expected = mine.finish(), its.finish()
+        assert [one.position for one in left] == [one.position for one in expected]
+        for one, other in zip(left, expected, strict=True):
+            assert torch.allclose(one.probabilities, other.probabilities, atol=1e-6, rtol=0)
+        if how is not None and left:
+            assert torch.allclose(mine.document(), its.document(), atol=1e-6, rtol=0)
 
 
 def test_rows_may_be_overwritten_after_the_push() -> None:

@@ -97,7 +97,8 @@ class Core:
 
     def cancel(self, request_id: str) -> None:
         """End a request before its next token; the next step says so. Unknown ones are ignored."""
-        self._cancelled.add(request_id)
+        if any(one.request.id == request_id for one in self._everybody()):
+            self._cancelled.add(request_id)
 
     def intervene(self, request_id: str, more: Compiled) -> None:
         """Put more interventions on a request, from its next pass on. Unknown ones are ignored."""
