@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 import torch
@@ -23,11 +24,11 @@ from endoscope.errors import InputError
 from endoscope.models import Site
 from endoscope.probes import Probe
 from endoscope.probes.options import Fitted
-from endoscope.readouts import Calibration, FeatureSpec, LogisticHead
+from endoscope.readouts import Calibration, FeatureSpec, LogisticHead, Pooling
 from endoscope.server.app import App
 from endoscope.server.loading import Options, load
 from endoscope.server.running import Server
-from tests.server.serving import fake_served
+from tests.server.serving import fake_served, running
 from tests.tiny import save_tiny
 
 ENDOSCOPE = [sys.executable, "-c", "from endoscope.cli.main import main; main()", "serve"]
@@ -68,6 +69,9 @@ def save_artifacts(model: endoscope.Model, folder: Path, name: str) -> None:
     for readings in (1, 2):
         spec = FeatureSpec("resid_post.1", readings=readings)  # type: ignore[arg-type]
         Probe.make(fitted, spec, None, card("probe")).save(folder / f"{name}-probe-{readings}")
+    pooled = FeatureSpec("resid_post.1")  # type: ignore[arg-type]
+    whole = Probe.make(fitted, pooled, Pooling.parse("mean"), card("probe"))
+    whole.save(folder / f"{name}-document")
     site = Site.parse("resid_post.1")
     Direction(site, torch.eye(model.d_model)[:1], card("direction")).save(folder / f"{name}-sea")
 
@@ -199,3 +203,45 @@ def test_a_variant_that_makes_no_sense(tiny: Path, content: str, says: str) -> N
     file.write_text(content)
     with pytest.raises(InputError, match=says):
         load(Options(str(tiny / "tiny"), variants=[(None, file)]))
+
+
+DOCUMENT = (
+    "name: d\nscope: document\nprobe: {probe}\nlabels: {{X: {{action: stop, threshold: 0.0}}}}"
+)
+
+
+def test_a_policy_that_judges_answers_as_a_whole(tiny: Path) -> None:
+    file = tiny / "judging.yaml"
+    file.write_text(DOCUMENT.format(probe="good-document"))
+    served = load(Options(str(tiny / "tiny"), guards={"judging": str(file)}))
+    with running(served) as (url, _):
+        body = {"model": "tiny", "prompt": "ab", "endoscope": {"guards": ["judging"]}}
+        (choice,) = httpx.post(f"{url}/v1/completions", json=body).json()["choices"]
+        at_hand = httpx.post(f"{url}/v1/guard", json={"text": "x"})
+    served.engine.close()  # type: ignore[attr-defined]
+    assert (choice["text"], choice["finish_reason"]) == ("", "content_filter")
+    (action,) = choice["endoscope"]["guard"]["actions"]
+    assert (action["action"], action["label"]) == ("stop", "X")
+    assert (at_hand.status_code, at_hand.json()["error"]["param"]) == (400, "policy")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (DOCUMENT.format(probe="auto"), "Name its probe"),
+        (DOCUMENT.format(probe="good-probe-1"), "does not judge"),
+        (DOCUMENT.format(probe="foreign-document"), "does not judge"),
+        ("labels: {X: {action: escalate, judge: somebody}}", "judge"),
+        ("labels: {X: {}}\nprobe: nowhere", "nowhere"),
+        (
+            "labels: {X: {action: steer, interventions: [{kind: add, site: resid_post.9, "
+            "vector: [1], strength: 1}]}}",
+            "numbers",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_used_here(tiny: Path, content: str, says: str) -> None:
+    file = tiny / "policy.yaml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=says):
+        load(Options(str(tiny / "tiny"), guards={"policy": str(file)}))
