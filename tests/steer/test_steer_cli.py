@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from endoscope import InputError
 from endoscope.cli.main import app
+from endoscope.cli.steer import _command
 from endoscope.directions import Direction
 from tests.tiny import save_tiny
 
@@ -89,3 +90,18 @@ def test_what_is_wrong_is_said(here: Path, words: tuple[str, ...], said: str) ->
     assert isinstance(done.exception, InputError)
     assert said in str(done.exception)
     assert not (here / "bad").exists()
+
+
+def test_the_command_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [
+        "steer",
+        "sweep",
+        "--instruction",
+        "Be sad and/or slow.",
+        "--fit=/a/b.jsonl",
+        "-o",
+        "/x/y",
+    ]
+    monkeypatch.setattr("sys.argv", ["endoscope", *words])
+    said = "endoscope steer sweep --instruction 'Be sad and/or slow.' --fit=b.jsonl -o y"
+    assert _command() == said

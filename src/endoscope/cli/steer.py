@@ -47,7 +47,7 @@ def sweep(
     layers: Annotated[
         str | None,
         typer.Option(
-            help="With `--fit`: such as `8,12,16`; four tenths to six of them if left out."
+            help="With `--fit`: such as `8,12,16`; at 40, 50 and 60% of the depth if left out."
         ),
     ] = None,
     site: Annotated[
@@ -64,7 +64,10 @@ def sweep(
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--as", help="The behaviour's file is none of ours but, such as, `matching`."),
+        typer.Option(
+            "--as",
+            help="The behaviour's file is no spec but one that `behaviours measure --as` reads.",
+        ),
     ] = None,
     strengths: Annotated[
         str, typer.Option(help="In typical norms of the site.")
@@ -87,7 +90,9 @@ def sweep(
         typer.Option(help="What asks for the behaviour, as a system prompt; else its description."),
     ] = None,
     random: Annotated[int, typer.Option(min=1, help="How many random directions.")] = 4,
-    rise: Annotated[float, typer.Option(help="The least rise of the score that is of use.")] = 0.3,
+    rise: Annotated[
+        float, typer.Option(min=0.001, help="The least rise of the score that is of use.")
+    ] = 0.3,
     adapter: Annotated[
         str | None, typer.Option(help="Folder with a PEFT adapter to put on it.")
     ] = None,
@@ -232,4 +237,11 @@ def _items(path: Path | None) -> "list[Item] | None":
 
 def _command() -> str:
     """Return the command as typed, without where other things lie."""
-    return join(["endoscope", *(Path(word).name if "/" in word else word for word in sys.argv[1:])])
+    return join(["endoscope", *map(_shown, sys.argv[1:])])
+
+
+def _shown(word: str) -> str:
+    """Return a word of the command line; of an absolute path its name alone."""
+    name, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    path = Path(value)
+    return f"{name}{equals}{path.name if path.is_absolute() else value}"
