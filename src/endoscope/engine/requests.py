@@ -103,8 +103,9 @@ class Step:
         span: the characters of the generated text that the token stands for, in code points, end
             exclusive; a token that holds part of a character covers that character, the
             end-of-text token nothing.
-        readings: what was read and is final now, by readout: the scores of a position come when
-            it has been through the model, and `look_ahead` positions after it. Those of the
+        readings: what was read and is final now, by readout: the scores of a position (with a
+            pooling: of the text up to it, the prompt included) come when it has been through the
+            model, and `look_ahead` positions after it. Those of the
             prompt come with the first step. With the last step come all that are left, for which
             the last token goes through the model as well. Added tokens at the start (BOS) and the
             end-of-text token stand for no text and have no scores, as in a text scored whole. A

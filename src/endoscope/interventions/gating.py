@@ -47,7 +47,7 @@ class GateState:
         if site == self._last:
             known = positions[new[0] :]
             self._next = known[-1] + 1
-            fired = self._score(known)
+            fired = self._score()
             (self._fired if self._immediate else self._pending).extend(fired)
             self._rows = {}
 
@@ -66,22 +66,12 @@ class GateState:
             self._fired.extend(self._pending)
             self._pending.clear()
 
-    def _score(self, positions: list[int]) -> list[int]:
+    def _score(self) -> list[int]:
         """Return the positions at which a decision to open became known."""
-        if self._gate.readout.pooling is not None:
-            return self._score_documents(positions)
         # The score of a token is known `look_ahead` tokens after it.
         shift = self._first + self._gate.readout.spec.look_ahead
         scores = self._scorer.push(self._rows)
         return [one.position + shift for one in scores if self._fires(one.probabilities)]
-
-    def _score_documents(self, positions: list[int]) -> list[int]:
-        fired = []
-        for number, position in enumerate(positions):
-            one = {site: rows[number : number + 1] for site, rows in self._rows.items()}
-            if self._scorer.push(one) and self._fires(self._scorer.document()):
-                fired.append(position)
-        return fired
 
     def _fires(self, probabilities: Tensor) -> bool:
         return float(probabilities[self._label]) >= self._gate.threshold

@@ -11,12 +11,12 @@ from endoscope.errors import InputError
 from endoscope.models.sites import Site
 from endoscope.readouts.features import FeatureSpec
 from endoscope.readouts.heads import Head, exact
-from endoscope.readouts.pooling import Pooling
+from endoscope.readouts.pooling import Pooled, Pooling
 from endoscope.readouts.scores import Calibration
 
 
 class PositionScores(NamedTuple):
-    """The scores of the token at one position, `[labels]`."""
+    """The scores `[labels]` of a token; with a pooling, of the document up to and with it."""
 
     position: int
     probabilities: Tensor
@@ -26,7 +26,8 @@ class IncrementalScorer:
     """Takes rows as decoding produces them, gives scores as soon as they are final.
 
     The score of a token comes `look_ahead` tokens after it, and is the one that scoring the whole
-    document at once would give, whatever the pieces. Rows of added special tokens (BOS) are not
+    document at once would give, whatever the pieces. With a pooling it is the score of the document
+    up to and with that token. Rows of added special tokens (BOS) are not
     to be pushed; batch scoring leaves them out too.
 
     A head begins with a linear projection of the features, and the features of a token are rows
@@ -37,8 +38,7 @@ class IncrementalScorer:
         spec: which rows become features.
         head: what scores them.
         calibration: applied to the logits of tokens, or of the document where there is a pooling.
-        pooling: with it, `document()` gives the document's score so far, at no cost that grows
-            with the document.
+        pooling: with it scores are of the document so far, at no cost that grows with it.
 
     Raises:
         InputError: the features need a second reading of the text, which a stream cannot have.
@@ -90,16 +90,6 @@ class IncrementalScorer:
         logits = self._logits(self._waiting[-left:])
         return self._numbered(self.calibration.probabilities(logits).unbind())
 
-    def document(self) -> Tensor:
-        """Return the document's probabilities `[labels]` from the tokens scored so far.
-
-        Raises:
-            InputError: the probe has no pooling, or no token was scored yet.
-        """
-        if self._pooled is None:
-            raise InputError("This probe scores tokens, not documents.", "Use what push() returns.")
-        return self.calibration.probabilities(self._pooled.value())
-
     def _check(self, rows: Mapping[Site, Tensor]) -> None:
         missing = [str(site) for site in self.spec.sites if site not in rows]
         if missing:
@@ -133,9 +123,16 @@ class IncrementalScorer:
         logits = self.head.combine(context)[before:]
         if self.head.history:
             self._before = context[-self.head.history :]
-        if self._pooled is not None:
-            self._pooled.push(logits)
-        return logits
+        return logits if self._pooled is None else self._so_far(logits, self._pooled)
+
+    @staticmethod
+    def _so_far(logits: Tensor, pooled: Pooled) -> Tensor:
+        """Return for each token the log-odds of the document up to and with it."""
+        values = []
+        for row in logits:
+            pooled.push(row[None])
+            values.append(pooled.value())
+        return torch.stack(values) if values else logits
 
     def _numbered(self, probabilities: Sequence[Tensor]) -> list[PositionScores]:
         first = self._scored
