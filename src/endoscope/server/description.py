@@ -52,6 +52,7 @@ def describe(app: FastAPI, served: Served) -> None:
             schema = plain()
             _drop_validation(schema)
             _fill(schema["components"]["schemas"], served)
+            _name(schema["paths"], served)
         return app.openapi_schema or {}
 
     app.openapi = described  # type: ignore[method-assign]
@@ -64,6 +65,18 @@ def _drop_validation(schema: dict[str, Any]) -> None:
             operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         schema["components"]["schemas"].pop(name, None)
+
+
+def _name(paths: dict[str, Any], served: Served) -> None:
+    """Put names that the server has into the examples."""
+    for operations in paths.values():
+        body = operations.get("post", {}).get("requestBody", {}).get("content", {})
+        for example in body.get("application/json", {}).get("examples", {}).values():
+            value = example["value"]
+            if "model" in value:
+                example["value"] = value | {"model": served.name}
+            elif len(served.guards) > 1:
+                example["value"] = value | {"policy": next(iter(served.guards))}
 
 
 def _fill(schemas: dict[str, Any], served: Served) -> None:
@@ -82,6 +95,13 @@ def _fill(schemas: dict[str, Any], served: Served) -> None:
             for choice in fields.get(key, {}).get("anyOf", ()):
                 if choice["type"] == "integer":
                     choice["maximum"] = served.limits.tokens
+    policies = [name for name, guard in served.guards.items() if guard.offline is not None]
+    for name in ("GuardText", "GuardTexts"):
+        if len(policies) > 1:  # which one must be said
+            schemas[name]["properties"]["policy"] = {"type": "string", "enum": policies}
+            schemas[name]["required"].append("policy")
+        elif policies:
+            schemas[name]["properties"]["policy"]["anyOf"][0]["enum"] = policies
     for prompt in schemas["CompletionSent"]["properties"]["prompt"]["oneOf"]:
         inner = prompt.get("items", {})
         for ids in (inner, inner.get("items", {})):
