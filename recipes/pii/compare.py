@@ -60,6 +60,7 @@ class Known:
         self.name = probe.name
         self.labels = probe.labels
         self.thresholds: Mapping[str, float] = probe.thresholds
+        self.look_ahead = None  # texts are not cut
         self._scores = dict(zip(texts, scores, strict=True))
 
     def fits(self, text: str) -> bool:

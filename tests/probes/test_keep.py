@@ -57,8 +57,8 @@ class Reads:
         self._read = model.engine.read
         monkeypatch.setattr(model.engine, "read", self)
 
-    def __call__(self, rows: Any, sites: Any, *, batch_tokens: int) -> Iterator[Any]:
-        for batch, values in self._read(rows, sites, batch_tokens=200):
+    def __call__(self, rows: Any, sites: Any, *, batch_tokens: int, **more: Any) -> Iterator[Any]:
+        for batch, values in self._read(rows, sites, batch_tokens=200, **more):
             if self.batches_left == 0:
                 raise KeyboardInterrupt
             if self.batches_left is not None:
