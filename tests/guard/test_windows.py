@@ -10,7 +10,7 @@ from tests.scorers import NAMES, PatternScorer
 
 from endoscope.guard import Guard, Policy, Rule, UnscoredError
 from endoscope.guard.scoring import score
-from endoscope.guard.windows import cut, join, join_late
+from endoscope.guard.windows import cut, join, join_late, last_break
 
 SIZE = 240  # neighbours share 60: a name of 14 with 10 around it fits on each side of a seam
 FILLER = "it rained again and 雨が降っていた。the road was wet e\u0301 👨‍👩‍👧 "
@@ -124,14 +124,17 @@ def test_a_late_seam_takes_each_token_from_the_window_with_most_before_it(
     scores = scorer.score([text[w.start : w.end] for w in windows])
     for number, one in enumerate(scores):  # each window's scores tell which it is
         one.probabilities[:] = torch.tensor([1 - number / 100, number / 100])
-    late = join_late(windows, scores, look_ahead)
+    late = join_late(text, windows, scores, look_ahead)
     covered = [i for start, end in late.offsets.tolist() for i in range(start, end)]
     assert covered == list(range(len(text)))  # once each, in order
     for (start, end), row in zip(late.offsets.tolist(), late.probabilities, strict=True):
         used = round(row[1].item() * 100)
         for number, window in enumerate(windows[:used]):  # an earlier one would have had too few
-            behind = [o for o in scores[number].offsets.tolist() if o[0] + window.start >= end]
-            assert not (window.start <= start and end <= window.end) or len(behind) < look_ahead
+            inside = text[window.start : window.end]
+            whole = window.start + (last_break(inside, len(inside)) or len(inside))
+            places = [b + window.start for a, b in scores[number].offsets.tolist() if a < b]
+            behind = [place for place in places if end < place <= whole]
+            assert not window.start <= start < end <= whole or len(behind) < look_ahead
 
 
 def test_a_scorer_that_looks_ahead_little_is_joined_late() -> None:
@@ -140,6 +143,6 @@ def test_a_scorer_that_looks_ahead_little_is_joined_late() -> None:
     [scores] = score(scorer, [text])
     windows = cut(text, 100, 25)
     parts = scorer.score([text[w.start : w.end] for w in windows])
-    expected = join_late(windows, parts, 2)
+    expected = join_late(text, windows, parts, 2)
     assert torch.equal(scores.offsets, expected.offsets)
     assert torch.equal(scores.probabilities, expected.probabilities)

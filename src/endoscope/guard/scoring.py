@@ -89,17 +89,17 @@ def score(scorer: Scorer, texts: Sequence[str]) -> list[TokenScores]:
         check(part, found, scorer.labels)
     following = iter(scores)
     return [
-        _joined(scorer, own, [next(following) for _ in own]) if own else _nothing(scorer.labels)
-        for own in windows
+        _joined(scorer, text, own, [next(following) for _ in own]) if own else _nothing(scorer)
+        for text, own in zip(whole, windows, strict=True)
     ]
 
 
 def _joined(
-    scorer: Scorer, windows: Sequence[Window], scores: Sequence[TokenScores]
+    scorer: Scorer, text: str, windows: Sequence[Window], scores: Sequence[TokenScores]
 ) -> TokenScores:
     if scorer.look_ahead is None:
         return join(windows, scores)
-    return join_late(windows, scores, scorer.look_ahead)
+    return join_late(text, windows, scores, scorer.look_ahead)
 
 
 def _windows(scorer: Scorer, text: str) -> list[Window]:
@@ -156,8 +156,9 @@ def may_be_unread(char: str) -> bool:
     return char.isspace() or category(char) == "Cc"
 
 
-def _nothing(labels: tuple[str, ...]) -> TokenScores:
-    return TokenScores(torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, len(labels)), labels)
+def _nothing(scorer: Scorer) -> TokenScores:
+    none, labels = torch.zeros(0, 2, dtype=torch.int64), tuple(scorer.labels)
+    return TokenScores(none, torch.zeros(0, len(labels)), labels)
 
 
 def readable(text: str) -> str:

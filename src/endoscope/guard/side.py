@@ -13,7 +13,7 @@ from endoscope.guard.released import Released
 from endoscope.guard.scoring import UnscoredError, readable
 from endoscope.guard.stream import GuardStream
 from endoscope.guard.watching import joined
-from endoscope.guard.windows import next_start
+from endoscope.guard.windows import last_break, near_end, next_start
 from endoscope.models import Site
 from endoscope.models.joints import Joints
 from endoscope.readouts import TokenScores
@@ -69,19 +69,20 @@ class SideReader:
         parts = []
         size = self._scorer.max_characters
         while len(self._text) > size:
-            parts += self._grow(self._text[:size], ended=True)
+            whole = last_break(self._text, size) or size
+            parts += self._grow(self._text[:size], whole)
             start = next_start(self._text, size, size // 4)
             self._text = self._text[start:]
             self._first += start
             self._begin()
-        parts += self._grow(self._text, ended=False)
+        parts += self._grow(self._text, self._certain(self._text))
         self.seconds += monotonic() - began
         return self._scores(parts), self._seam
 
     def finish(self) -> TokenScores | None:
         """Return the scores that are left."""
         began = monotonic()
-        parts = self._grow(self._text, ended=True)
+        parts = self._grow(self._text, len(self._text))
         parts += self._placed([s.probabilities for s in self._stream.finish()])
         self.seconds += monotonic() - began
         return self._scores(parts)
@@ -96,10 +97,9 @@ class SideReader:
             self.tokens += len(self._prefix)
         self._reader.crop(len(self._prefix))
 
-    def _grow(self, text: str, *, ended: bool) -> list[tuple[tuple[int, int], Tensor]]:
+    def _grow(self, text: str, certain: int) -> list[tuple[tuple[int, int], Tensor]]:
         """Read what is certain of the window's text; return tokens and their scores."""
         encoded = self._tokenizer.encode(text, special=False)
-        certain = len(text) if ended else self._certain(text)
         count = next((i for i, (_, end) in enumerate(encoded.offsets) if end > certain), None)
         ids = encoded.ids[:count]
         done = len(self._ids)
@@ -117,11 +117,13 @@ class SideReader:
         return self._placed([score.probabilities for score in scores])
 
     def _certain(self, text: str) -> int:
-        """Up to where tokens stay what they are."""
+        """Up to where tokens stay what they are, and belong to this window."""
         before = max(0, len(text) - _LONGEST_OPEN)
-        if joint := self._joints.last(text[before:]):
-            return before + joint
-        return len(text) - _SURELY if before else 0
+        joint = self._joints.last(text[before:])
+        certain = before + joint if joint else len(text) - _SURELY if before else 0
+        size = self._scorer.max_characters
+        near = near_end(size)  # from there on only words that the window does not cut off
+        return certain if certain <= near else min(certain, last_break(text, size) or near)
 
     def _placed(self, rows: list[Tensor]) -> list[tuple[tuple[int, int], Tensor]]:
         """Scores with their places in the text, but for those that the window before has given."""

@@ -91,17 +91,34 @@ def join(windows: Sequence[Window], scores: Sequence[TokenScores]) -> TokenScore
     return TokenScores(torch.cat(kept_offsets), torch.cat(kept), scores[0].labels)
 
 
+def last_break(text: str, size: int) -> int | None:
+    """Where the last word that is whole ends, near the end of a window; None: no break is near.
+
+    Args:
+        text: the window, or its beginning.
+        size: of the window.
+    """
+    found = _BREAK.search(text, near_end(size), size)
+    return None if found is None else int(found.end())
+
+
+def near_end(size: int) -> int:
+    """Where a window has so many characters left as it may begin before its place."""
+    return size - size // 16
+
+
 def join_late(
-    windows: Sequence[Window], scores: Sequence[TokenScores], look_ahead: int
+    text: str, windows: Sequence[Window], scores: Sequence[TokenScores], look_ahead: int
 ) -> TokenScores:
     """Join the scores of a probe that sees nothing of what follows but for a few tokens.
 
     Each token is taken from the window in which it has the most context before it: from the first
-    that has it and at least `look_ahead` tokens behind it. A stream can do the same, without
-    waiting for the next window. A token of the next window that lies across the seam counts from
-    the seam on.
+    that has it and at least `look_ahead` tokens behind it, none of a word that the window cuts off.
+    A stream can do the same, without waiting for the next window. A token of the next window that
+    lies across the seam counts from the seam on.
 
     Args:
+        text: what was cut.
         windows: as `cut` gives them.
         scores: of each window, offsets relative to the window.
         look_ahead: tokens after a token that its score depends on.
@@ -115,7 +132,10 @@ def join_late(
         rows = score.probabilities.cpu()[places[:, 0] < places[:, 1]]
         places = places[places[:, 0] < places[:, 1]]
         if number < len(windows) - 1:
-            kept = max(0, len(places) - look_ahead)
+            size = window.end - window.start
+            whole = last_break(text[window.start : window.end], size) or size
+            uncut = int((places[:, 1] <= window.start + whole).sum())
+            kept = max(0, uncut - look_ahead)
             places, rows = places[:kept], rows[:kept]
         new = places[:, 1] > seam
         places, rows = places[new].clamp(min=seam), rows[new]
