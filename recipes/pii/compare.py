@@ -55,7 +55,6 @@ class Known:
     """A scorer that has scored the texts it will be asked about."""
 
     max_characters = 100_000
-    look_ahead = None  # each text is one window
 
     def __init__(self, probe: Probe, texts: Sequence[str], scores: Scores) -> None:
         self.name = probe.name
