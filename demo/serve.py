@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from openai import AsyncOpenAI
-from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 import endoscope
@@ -38,7 +38,7 @@ Name:"""
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--strength", type=float, default=0.3, help="of steering, in typical norms")
+    parser.add_argument("--strength", type=float, default=0.2, help="of steering, in typical norms")
     parser.add_argument("--tokens", type=int, default=60, help="of each answer")
     args = parser.parse_args()
     console = Console(width=100)
@@ -55,7 +55,7 @@ def prepare(folder: Path) -> None:
     """Fit what the server is to load."""
     model = endoscope.open(MODEL)
     source = endoscope.ContrastingTexts.read_file(Path(str(PAIRS)))
-    endoscope.Direction.fit(model, source, site="resid_post.16", name="sea").save(folder / "sea")
+    endoscope.Direction.fit(model, source, site="resid_post.14", name="sea").save(folder / "sea")
     data = endoscope.ProbeData.read(TONE)
     probe = endoscope.Probe.fit(
         model, data, sites="resid_post.15", pooling="mean", negative="polite", name="tone"
@@ -66,7 +66,8 @@ def prepare(folder: Path) -> None:
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """Run `endoscope serve` as anybody would, and yield its address."""
-    command = [sys.executable, "-m", "endoscope.cli.main", "serve", MODEL, "--port", "0", "--json"]
+    program = str(Path(sys.executable).with_name("endoscope"))
+    command = [program, "serve", MODEL, "--port", "0", "--json"]
     command += ["--direction", f"sea={folder / 'sea'}", "--probe", f"tone={folder / 'tone'}"]
     command += ["--guard", "pii", "--log-level", "error"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -117,11 +118,11 @@ async def ask(client: AsyncOpenAI, question: str, tokens: int, ours: dict[str, A
     )
 
 
-def side_by_side(texts: list[Text], strength: float) -> Columns:
+def side_by_side(texts: list[Text], strength: float) -> Table:
     titles = ("plain", f"towards the sea, strength {strength:g}")
-    return Columns(
-        [Panel(t, title=title, width=49) for t, title in zip(texts, titles, strict=True)]
-    )
+    grid = Table.grid(expand=True)
+    grid.add_row(*(Panel(t, title=title) for t, title in zip(texts, titles, strict=True)))
+    return grid
 
 
 async def read_along(client: AsyncOpenAI, tokens: int) -> Text:

@@ -1,4 +1,4 @@
-"""`make demo`: nothing that was planted on the page comes through."""
+"""`make demo`: nothing that was planted comes through, and what is steered differs."""
 
 import re
 import subprocess
@@ -60,3 +60,24 @@ def test_no_planted_value_comes_through() -> None:
         assert solid(value) in through
     assert re.search(r"name:0\.\d\d│", seen)
     assert re.search(r"\d characters in [\d,]+ ms", seen)
+
+
+@pytest.mark.embedded
+def test_the_server_steers_reads_and_guards() -> None:
+    done = subprocess.run(
+        [sys.executable, DEMO / "serve.py", "--tokens", "12"],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    question, _, rest = done.stdout.partition("a probe reads along")
+    rows = [line.split("│") for line in question.splitlines() if line.count("│") == 4]
+    plain, steered = (solid("".join(row[place] for row in rows)) for place in (1, 3))
+    assert plain
+    assert steered
+    assert plain != steered
+    assert re.search(r"rude with probability 0\.\d\d", rest)
+    without, _, guarded = rest.partition("without:")[2].partition("with:")
+    assert "Blome" in without
+    assert "[NAME]" in guarded
+    assert not re.search("Harriet|Blome|7946", guarded)
