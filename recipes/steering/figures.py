@@ -19,17 +19,16 @@ from recipes.steering.tables import write_tables
 SPECS = Path("src/endoscope/behaviours/specs")
 KEEP, SHOWN, PAGE = Path("runs/steering"), Path("docs/steering"), Path("docs/steering.md")
 COMMON = ["--model", "smollm2-135m-instruct", "--dtype", "bfloat16", "--most", "64"]
+# The instructions are those that did best, of four each, on the prompts for choosing.
 SWEEPS = {
     "sea": [
-        *("--layers", "12,14,16", "--strengths", "0.15,0.2,0.25"),
-        *("--instruction", "Speak of the sea in every answer."),
+        *("--layers", "12,14,16", "--strengths", "0.15,0.2,0.25", "--instruction"),
+        "You are an old sailor who loves the sea. "
+        "Talk about the sea and the ocean in every answer.",
     ],
     "personal": [
-        *("--layers", "12,14,16", "--strengths", "0.1,0.15,0.2"),
-        *(
-            "--instruction",
-            "Answer in the first person, as somebody who speaks of a life of their own.",
-        ),
+        *("--layers", "14,16", "--strengths", "0.08,0.1,0.12", "--instruction"),
+        "You are Anna, a 40-year-old woman. Answer with a story from your own life.",
     ],
 }
 CONCEPTS = Path("concepts/concept10_train.parquet")
