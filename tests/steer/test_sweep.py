@@ -275,6 +275,14 @@ def test_pictures_are_drawn_the_same_twice(tmp_path: Path) -> None:
         assert words in said
 
 
+def test_more_random_directions_than_prompts(
+    model: Model, directions: list[Direction], behaviour: Behaviour
+) -> None:
+    found = sweep(model, directions[0], behaviour, strengths=(0.5,), random=5, most=4)
+    assert found.line("random", SITES[0])[0].n == 4
+    assert len(found.random_rises) == 5
+
+
 def test_a_picture_of_one_cell_can_be_drawn(
     model: Model, directions: list[Direction], behaviour: Behaviour, tmp_path: Path
 ) -> None:

@@ -56,13 +56,14 @@ class Measuring:
         items, neutral = self.items[place.split], range(len(self.neutral))
         if place.kind != "random" or place.number is not None:
             return self._measure(place, items, neutral)
+        turns = min(self.random, len(items), len(neutral))
         parts = [
             self._measure(
                 place.model_copy(update={"number": number}),
-                items[number :: self.random],
-                neutral[number :: self.random],
+                items[number::turns],
+                neutral[number::turns],
             )
-            for number in range(min(self.random, len(items), len(neutral)))
+            for number in range(turns)
         ]
         return Cell(
             place=place,
