@@ -8,6 +8,7 @@ from endoscope.bench import serve
 from endoscope.bench.runner import Options, job_file
 from endoscope.bench.serve import Load
 from endoscope.bench.worker import Worker, WorkerError
+from tests.bench.test_capture import installed
 from tests.tiny import save_tiny
 
 
@@ -20,7 +21,10 @@ def tiny(tmp_path_factory) -> Path:
 def little(monkeypatch):
     monkeypatch.setattr(serve, "NEW_TOKENS", 6)
     monkeypatch.setattr(serve, "PLAIN", (Load(3),))
-    monkeypatch.setattr(serve, "ADDED", (Load(3, probes=True, interventions=True),))
+    steered = (Load(3, interventions=True),)
+    added = (Load(3, probes=True, interventions=True),)
+    loads = {"plain": added, "transformer_lens": steered, "nnsight": steered}
+    monkeypatch.setattr(serve, "LOADS", loads)
 
 
 def test_every_side_generates_the_same_and_the_cost_is_told_twice(tiny):
@@ -38,6 +42,15 @@ def test_every_side_generates_the_same_and_the_cost_is_told_twice(tiny):
     for row in rows:
         assert 0 < row["low"] <= row["ratio"] <= row["high"]
     assert rows[3]["ratio"] < 1  # what is added takes time of its own
+
+
+@pytest.mark.parametrize("name", ["transformer_lens", "nnsight"])
+def test_peers_steer_to_the_same_texts(tiny, name):
+    if not installed("capture"):
+        pytest.skip("needs `make peers`")
+    options = Options(models=[str(tiny)], against=[name], pairs=1, show=False)
+    (row,) = serve.run(options)
+    assert row.as_json()["case"].endswith("each with an intervention")
 
 
 def test_what_is_added_is_really_there(tiny):

@@ -17,6 +17,8 @@ PEERS = (
     Peer("generate", "serve_generate"),
     Peer("limit", "serve_bare_loop"),
     Peer("plain", "serve_endoscope"),
+    Peer("transformer_lens", "serve_transformer_lens", "capture"),
+    Peer("nnsight", "serve_nnsight", "capture"),
     Peer("self", "serve_endoscope"),
 )
 
@@ -52,6 +54,9 @@ ADDED = (
     Load(1, probes=True),
     Load(1, interventions=True),
 )
+STEERED = (Load(16, interventions=True),)
+LOADS = {"plain": ADDED, "transformer_lens": STEERED, "nnsight": STEERED}
+"""What is compared with whom; with others, requests without anything added."""
 
 
 def run(options: Options) -> Iterator[Row | Failure]:
@@ -60,12 +65,14 @@ def run(options: Options) -> Iterator[Row | Failure]:
     Without anything added: against `generate` on the same padded batch, against a bare loop around
     the model (the limit), and against itself. With a probe or an intervention of its own on every
     request, or both: against the same requests plain. There the cost is told twice: by the paired
-    ratio, and by the time that the added operations take beside that of a bare step.
+    ratio, and by the time that the added operations take beside that of a bare step. With an
+    intervention of its own on every request also against libraries, which add the same vectors in
+    a hook.
     """
     peers = chosen(PEERS, options)
     for model in options.models or MODELS:
         for peer in peers:
-            for load in ADDED if peer.against == "plain" else PLAIN:
+            for load in LOADS.get(peer.against, PLAIN):
                 yield from _compare(model, load, peer, options)
 
 
@@ -86,8 +93,8 @@ def _compare(model: str, load: Load, peer: Peer, options: Options) -> Iterator[R
     try:
         with Worker(job_file("serve_endoscope")) as ours, peer.start() as theirs:
             facts = loaded(ours, setup, options)
-            plain = setup_for(model, Load(load.requests))
-            loaded(theirs, {**plain, **facts}, options)
+            same = Load(load.requests) if peer.against == "plain" else load
+            loaded(theirs, {**setup_for(model, same), **facts}, options)
             pairs = take_turns(ours, theirs, peer, options, str(load))
             tokens = load.requests * NEW_TOKENS
             yield subject.rate(pairs, tokens, "tokens/s")

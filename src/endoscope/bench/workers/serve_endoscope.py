@@ -39,6 +39,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
     site = Site.parse(f"resid_post.{model.n_layers // 2}")
     prompts = [tuple(one.ids) for one in model.tokenizer.encode_batch(setup["texts"])]
     random = torch.Generator().manual_seed(0)
+    added_vectors = []
     sampling = Sampling(setup["new_tokens"], temperature=0.0, ignore_eos=True)
     requests = []
     for number, ids in enumerate(prompts):
@@ -52,6 +53,8 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
             # The cost of an intervention does not depend on its strength.
             strength = setup.get("strength") or 0.05
             interventions.append(endoscope.add(vector, strength, site=site))
+            distance = strength * model.typical_norm(site)
+            added_vectors.append((distance * vector / vector.norm()).tolist())
         requests.append(Request(str(number), ids, sampling, readouts, tuple(interventions)))
     clock = Clock()
     added: list[float] = []
@@ -68,6 +71,8 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
         "folder": str(model.loaded.folder),
         "prompts": [list(ids) for ids in prompts],
         "padding": model.tokenizer.padding,
+        "layer": site.layer,
+        "vectors": added_vectors,
         "packages": ["endoscope", "torch", "transformers"],
     }
     return run, facts
