@@ -83,7 +83,11 @@ def main() -> None:
         rows.append(row)
         print(json.dumps(row), flush=True)
         with atomic_file(args.output) as temporary:
-            settings = {key: str(value) for key, value in vars(args).items() if key != "file"}
+            settings = {
+                key: str(value)
+                for key, value in vars(args).items()
+                if key not in ("file", "output")
+            }
             temporary.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1))
 
 

@@ -44,7 +44,11 @@ def main() -> None:
         rows.append({"trait": path.stem, **trait(model, path, args.site, strengths)})
         print(json.dumps(rows[-1]), flush=True)
         with atomic_file(args.output) as temporary:
-            settings = {key: str(value) for key, value in vars(args).items() if key != "folder"}
+            settings = {
+                key: str(value)
+                for key, value in vars(args).items()
+                if key not in ("folder", "output")
+            }
             temporary.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1))
 
 
