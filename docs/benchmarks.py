@@ -34,11 +34,11 @@ runs only the components that find entities, Presidio as it comes, with spaCy's 
 model. F1 counts characters, and its interval resamples documents.
 
 For `serve` every side generates the same number of tokens, greedily and in float32, from the same
-prompts, and must come to the same texts. `generate` is transformers' own, on one padded batch; `limit`
-is a bare loop around the model that knows nothing of requests; TransformerLens and nnsight add the
-same vector to each row in a hook. Against `plain`, our own engine without anything added, the cost of
-probes and interventions is told twice: by the paired ratio, and by the time that the added operations
-take beside that of a bare step, which other processes disturb less.
+prompts, and must come to the same texts. `generate` is transformers' own, on one padded batch;
+`limit` is a bare loop around the model that knows nothing of requests; TransformerLens and nnsight
+add the same vector to each row in a hook. Against `plain`, our own engine without anything added,
+the cost of probes and interventions is told twice: by the paired ratio, and by the time that the
+added operations take beside that of a bare step, which other processes disturb less.
 
 `make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
 results.
