@@ -1,13 +1,17 @@
 """Guards over a generation: what goes out with which tokens, and what is done."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from random import Random
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.engine.streams import greedy, opened, truth
+from tests.engine.streams import readout as tiny_readout
 from tests.guard.streams import LABELS, Case, Scores, fresh, random_case
 from tests.scorers import TOKENS
 
@@ -15,22 +19,16 @@ from endoscope.engine.requests import Finish, Request, Step
 from endoscope.errors import InputError
 from endoscope.guard import Guard, GuardStream, Policy, Rule
 from endoscope.guard.document import DocumentStream
-from endoscope.guard.serving import Escalation, guarded
+from endoscope.guard.scoring import UnscoredError
+from endoscope.guard.serving import Escalation, Generating, guarded
 from endoscope.guard.together import Guarded
 from endoscope.guard.watching import ReadingWatch
 from endoscope.interventions import Intervention
-from endoscope.readouts import Calibration, FeatureSpec, LogisticHead, Pooling, Readout
+from endoscope.readouts import Calibration, Pooling, TokenScores
 from endoscope.readouts.incremental import PositionScores
 
 PROMPT = 3
 ADD = {"kind": "add", "site": "resid_post.1", "vector": [1.0, 0.0], "strength": 2.0}
-
-
-def readout(pooling: str | None = None, labels: Sequence[str] = LABELS) -> Readout:
-    head = LogisticHead(torch.zeros(len(labels), 2), torch.zeros(len(labels)), tuple(labels))
-    calibration = Calibration((2.0,) * (len(labels) - 1), (0.5,) * (len(labels) - 1))
-    pool = Pooling.parse(pooling) if pooling else None
-    return Readout(FeatureSpec(("resid_post.1",), 2), head, calibration, pool)  # type: ignore[arg-type]
 
 
 class Engine:
@@ -95,9 +93,15 @@ def request() -> Request:
     return Request("r", (1,) * PROMPT)
 
 
-def collect(engine: Engine, watches: Sequence[ReadingWatch], **options: object) -> list[Guarded]:
+def collect(
+    engine: Generating,
+    watches: Sequence[ReadingWatch],
+    asked: Request | None = None,
+    **options: object,
+) -> list[Guarded]:
     async def run() -> list[Guarded]:
-        return [p async for p in guarded(engine, request(), watches, **options)]  # type: ignore[arg-type]
+        parts = guarded(engine, asked or request(), watches, **options)  # type: ignore[arg-type]
+        return [part async for part in parts]
 
     return asyncio.run(run())
 
@@ -117,7 +121,7 @@ def of_words(text: str, flagged: str = "") -> tuple[list[tuple[int, int]], torch
 def watch(rule: Rule, label: str = "NAME", name: str = "pii") -> ReadingWatch:
     policy = Policy(name=name, labels={label: rule})
     stream = GuardStream(policy, LABELS, {label: 0.5})
-    return ReadingWatch("pii", readout(), stream, PROMPT)
+    return ReadingWatch("pii", stream, PROMPT)
 
 
 @settings(max_examples=60)
@@ -137,7 +141,7 @@ def test_a_generation_goes_out_as_its_text_is_redacted(seed: int, look_ahead: in
     rows = torch.stack([row for _, row in pairs])
     steps = steps_of(case.text, offsets, rows, look_ahead=look_ahead)  # type: ignore[arg-type]
     engine = Engine(steps)
-    parts = collect(engine, [ReadingWatch("pii", readout(), fresh(case), PROMPT)])
+    parts = collect(engine, [ReadingWatch("pii", fresh(case), PROMPT)])
     expected = case.oracle()
     assert "".join(part.text for part in parts) == expected.redacted
     assert [f.span for part in parts for f in part.spans] == expected.spans
@@ -187,6 +191,14 @@ def test_steer_puts_the_interventions_on_from_there() -> None:
     [(when, [added])] = engine.intervened
     assert added.kind == "add"  # type: ignore[attr-defined]
     assert 3 < when < 9
+
+
+def test_steering_is_put_on_once() -> None:
+    offsets, rows = of_words(TEXT, "Mary Jones John Smith")
+    engine = Engine(steps_of(TEXT, offsets, rows))
+    parts = collect(engine, [watch(Rule(action="steer", interventions=[ADD]))])
+    assert len([acted for part in parts for acted in part.actions]) == 2
+    assert len(engine.intervened) == 1
 
 
 def judged(answer: object, delay: float = 0.0):  # type: ignore[no-untyped-def]
@@ -311,7 +323,7 @@ def test_several_guards_take_out_what_any_of_them_does(seed: int) -> None:
     if not offsets or offsets[-1][1] != len(one.text):
         return
     steps = steps_of(one.text, offsets, one.scores.probabilities)  # type: ignore[arg-type]
-    watches = [ReadingWatch("pii", readout(), fresh(case), PROMPT) for case in (one, other)]
+    watches = [ReadingWatch("pii", fresh(case), PROMPT) for case in (one, other)]
     parts = collect(Engine(steps), watches)
     out = "".join(part.text for part in parts)
     hidden = {
@@ -358,56 +370,106 @@ def document(action: str, threshold: float = 0.6) -> DocumentStream:
     return DocumentStream(policy, ("O", "harmful"), {"harmful": threshold})
 
 
-def harmful(probe: Readout, text: str, word: str) -> tuple[list[tuple[int, int]], torch.Tensor]:
-    """Token probabilities as an engine gives them: the calibrated logits of each token."""
+def harmful(text: str, word: str) -> tuple[list[tuple[int, int]], torch.Tensor]:
+    """The probabilities of the text so far, high from a word on."""
     offsets, _ = of_words(text)
-    logits = torch.tensor([[0.0, 1.0 if text[a:b].strip() == word else -2.0] for a, b in offsets])
-    return offsets, probe.calibration.probabilities(logits)
+    first = next(i for i, (start, end) in enumerate(offsets) if text[start:end].strip() == word)
+    reached = torch.arange(len(offsets)) >= first
+    harm = torch.where(reached, 0.7, 0.1)
+    return offsets, torch.stack([1 - harm, harm], dim=1)
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean", "softmax", "top_k_mean:2"])
-def test_the_score_of_the_text_so_far_is_that_of_its_pooling(pooling: str) -> None:
-    probe = readout(pooling, ("O", "harmful"))
-    offsets, rows = harmful(probe, TEXT, "Jones")
-    logits = torch.tensor(
-        [[0.0, 1.0 if TEXT[a:b].strip() == "Jones" else -2.0] for a, b in offsets]
-    )
-    reached = next(
-        (
-            i
-            for i in range(len(offsets))
-            if probe.calibration.probabilities(probe.pooling(logits[: i + 1]))[1] >= 0.6  # type: ignore[misc]
-        ),
-        None,
-    )
-    one = ReadingWatch("pii", probe, document("stop"), PROMPT)
+def test_a_document_guard_stops_before_the_token_that_reaches_the_threshold() -> None:
+    offsets, rows = harmful(TEXT, "Jones")
     engine = Engine(steps_of(TEXT, offsets, rows))
-    parts = collect(engine, [one])
-    text = "".join(part.text for part in parts)
-    if reached is None:
-        assert text == TEXT
-        assert parts[-1].finish == "stop"
-        return
+    parts = collect(engine, [ReadingWatch("pii", document("stop"), PROMPT)])
+    assert "".join(part.text for part in parts) == TEXT[: TEXT.index(" Jones")]
     assert parts[-1].finish == "content_filter"
-    assert text == TEXT[: offsets[reached][0]]
     [acted] = [action for part in parts for action in part.actions]
-    assert acted.fired.span[:3] == (0, offsets[reached][1], "harmful")
+    assert acted.fired.span[:3] == (0, TEXT.index(" Jones") + len(" Jones"), "harmful")
 
 
 @pytest.mark.parametrize("action", ["flag", "steer"])
 def test_a_threshold_of_the_whole_text_acts_once(action: str) -> None:
-    probe = readout("max", ("O", "harmful"))
-    offsets, rows = harmful(probe, TEXT, "Jones")
+    offsets, rows = harmful(TEXT, "Jones")
     engine = Engine(steps_of(TEXT, offsets, rows))
-    parts = collect(engine, [ReadingWatch("pii", probe, document(action), PROMPT)])
+    parts = collect(engine, [ReadingWatch("pii", document(action), PROMPT)])
     assert "".join(part.text for part in parts) == TEXT
     assert [a.fired.action for part in parts for a in part.actions] == [action]
     assert len(engine.intervened) == (action == "steer")
 
 
+def test_a_character_waits_for_the_score_of_every_token_in_it() -> None:
+    stream = document("stop")
+
+    def scores(place: tuple[int, int], harm: float) -> TokenScores:
+        return TokenScores(
+            torch.tensor([place]), torch.tensor([[1 - harm, harm]]), ("O", "harmful")
+        )
+
+    released = [
+        stream.push("a \U0001f600 b", scores((0, 2), 0.1)),
+        stream.push("", scores((2, 3), 0.1), scored=2),  # one of the two tokens of a character
+        stream.push("", scores((2, 3), 0.9), scored=3),
+    ]
+    assert "".join(part.text for part in released) == "a "
+
+
+def test_a_document_guard_believes_nobody_who_scored_nothing() -> None:
+    stream = document("stop")
+    assert stream.push("some text", scored=9).text == ""
+    with pytest.raises(UnscoredError):
+        stream.finish()
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("look_ahead", [0, 2])
+@pytest.mark.parametrize("pooling", ["max", "mean", "last", "softmax", "top_k_mean:2"])
+def test_a_document_guard_judges_the_conversation_so_far(pooling: str, look_ahead: int) -> None:
+    """On a model, against the same text read at once: the prompt counts."""
+    model = opened("llama")
+    probe = dataclasses.replace(
+        tiny_readout("resid_post.1", look_ahead=look_ahead),
+        calibration=Calibration((2.0, 0.5), (0.3, -0.2)),
+        pooling=Pooling.parse(pooling),
+    )
+    asked = greedy("r", (256, *b"a prompt "), 12, {"harm": probe})
+    steps = list(model.engine.iterate(asked))
+    ids = [*asked.token_ids, *(step.token_id for step in steps)]
+    read = truth(model, ids, len(asked.token_ids), (), probe.spec.sites)
+    rows = {site: values[1:] for site, values in read.values.items()}  # BOS is not read
+    logits = probe.head(probe.spec.features(rows, torch.zeros(len(ids) - 1, dtype=torch.long)))
+    pool = Pooling.parse(pooling)
+    first = len(asked.token_ids)
+    expected = [
+        float(probe.calibration.probabilities(pool(logits[:until]))[1])
+        for until in range(first, len(ids))
+    ]
+    text = "".join(step.text for step in steps)
+    ordered = sorted({0.0, 1.0, *expected})
+    for number, (low, high) in enumerate(pairwise(ordered)):
+        if high - low < 1e-4:
+            continue
+        limit = (low + high) / 2
+        reached = next((i for i, value in enumerate(expected) if value >= limit), None)
+        policy = Policy(name="harm", scope="document", labels={"x": Rule(action="stop")})
+        stream = DocumentStream(policy, probe.labels, {"x": limit})
+        again = dataclasses.replace(asked, id=str(number))
+        parts = collect(model.engine, [ReadingWatch("harm", stream, first)], again)
+        out = "".join(part.text for part in parts)
+        if reached is None:
+            assert out == text
+            assert parts[-1].finish == "length"
+        else:
+            place = steps[reached].span[0]
+            assert text[:place].startswith(out)
+            assert place - len(out) <= 3  # within a character that was not complete
+            assert parts[-1].finish == "content_filter"
+    model.engine.close()
+
+
 def test_a_document_guard_and_one_for_values_together() -> None:
-    probe = readout("max", ("O", "harmful"))
-    offsets, harm = harmful(probe, TEXT, "met")
+    offsets, harm = harmful(TEXT, "met")
     _, rows = of_words(TEXT, "Mary Jones")
     steps = steps_of(TEXT, offsets, rows)
     other = steps_of(TEXT, offsets, harm, names=("harm",))
@@ -415,7 +477,7 @@ def test_a_document_guard_and_one_for_values_together() -> None:
         Step(a.position, a.token_id, a.text, a.span, {**a.readings, **b.readings}, finish=a.finish)
         for a, b in zip(steps, other, strict=True)
     ]
-    watches = [ReadingWatch("harm", probe, document("stop"), PROMPT), watch(Rule())]
+    watches = [ReadingWatch("harm", document("stop"), PROMPT), watch(Rule())]
     parts = collect(Engine(both), watches)
     expected = TEXT[: TEXT.index(" met")].replace("Mary Jones", "[NAME]")
     assert "".join(part.text for part in parts) == expected

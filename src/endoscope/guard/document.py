@@ -38,7 +38,9 @@ class DocumentStream:
         self._thresholds = {n: limit for n, limit in thresholds.items() if n in policy.labels}
         self._reached: set[str] = set()
         self._text = ""  # what has not gone out
-        self._settled = self._scored = 0
+        self._settled = 0
+        self._scored = 0  # every token that begins before this has its score
+        self._read = 0  # a token that ends here has its score, and with it all before
         self._ended = self._failed = self.stopped = False
 
     @property
@@ -70,7 +72,7 @@ class DocumentStream:
             self._failed = True
             raise
         if not self.stopped:
-            self._scored = max(self._scored, scored or 0)
+            self._scored = max(self._scored, min(scored or 0, self._read))
         return self._release(fired)
 
     def finish(self) -> Released:
@@ -80,7 +82,7 @@ class DocumentStream:
             UnscoredError: some of it has no score.
         """
         self._check_running()
-        if not self.stopped and self._text[max(0, self._scored - self._settled) :].strip():
+        if not self.stopped and self._text[max(0, self._read - self._settled) :].strip():
             self._failed = True
             raise UnscoredError("the probe did not read all of a text")
         self._ended = True
@@ -111,7 +113,9 @@ class DocumentStream:
                 action = self.policy.labels[label].action
                 fired.append(Fired(action, Span(0, end, label, probability)))
                 self.stopped |= action == "stop"
-            self._scored = max(self._scored, start if self.stopped else end)
+            # Not its end: the next token may begin inside the character that this one ends in.
+            self._scored = max(self._scored, start)
+            self._read = max(self._read, end)
             if self.stopped:
                 break
         return fired

@@ -93,8 +93,9 @@ async def guarded(
     """Run a request and let out of its text what its guards let out.
 
     `stop` cancels the request and ends with `content_filter`; `steer` puts the policy's
-    interventions on it from its next token on; `escalate` asks the hook or the judge and holds the
-    value until the answer, which counts as a yes if it does not come in time or fails.
+    interventions on it from its next token on, each label's once; `escalate` asks the hook or the
+    judge and holds the value until the answer, which counts as a yes if it does not come in time or
+    fails.
 
     It fails closed: where a guard cannot score the text the request is cancelled, and the last
     thing that comes has the finish `error` and nothing of what was held.
@@ -201,8 +202,9 @@ class _Run:
         policy = self._watches[number].policy
         rule = policy.labels[fired.span.label]
         if fired.action == "steer":
-            interventions = self._steering[number, fired.span.label]
-            self._engine.intervene(self._request.id, interventions)
+            # Once: twice the interventions would be twice the strength.
+            if interventions := self._steering.pop((number, fired.span.label), None):
+                self._engine.intervene(self._request.id, interventions)
         elif fired.action == "escalate":
             task = asyncio.create_task(self._ask(policy, rule, fired))
             self._asked[task] = _Decision(number, fired.span.start)

@@ -11,7 +11,7 @@ from endoscope.guard.document import DocumentStream
 from endoscope.guard.policy import Policy
 from endoscope.guard.released import Released
 from endoscope.guard.stream import GuardStream
-from endoscope.readouts import Readout, TokenScores
+from endoscope.readouts import TokenScores
 
 
 class Watch(Protocol):
@@ -49,22 +49,19 @@ def joined(parts: Sequence[Released]) -> Released:
 class ReadingWatch:
     """A guard that reads the serving model itself.
 
-    Only generated tokens count: the prompt is not part of the text.
+    Only generated tokens are passed on: the prompt is not part of the text. The scores of a readout
+    with a pooling are of all that was read up to a token, so they are of the prompt as well.
 
     Args:
         name: of the readout in the request.
-        readout: what it is.
         stream: what decides; a `DocumentStream` for a readout with a pooling.
         first: position of the first generated token: the number of tokens in the prompt.
     """
 
-    def __init__(
-        self, name: str, readout: Readout, stream: GuardStream | DocumentStream, first: int
-    ) -> None:
+    def __init__(self, name: str, stream: GuardStream | DocumentStream, first: int) -> None:
         self.policy = stream.policy
         self.stream = stream
         self._name = name
-        self._pool = None if readout.pooling is None else _Pool(readout)
         self._spans: dict[int, tuple[int, int]] = {}  # of tokens whose score has not been passed on
         self._scores: dict[int, Tensor] = {}
         self._next = first  # position
@@ -95,7 +92,6 @@ class ReadingWatch:
                 break
             del self._spans[self._next]
             row = self._scores.pop(self._next)
-            row = row if self._pool is None else self._pool.push(row)
             self._next += 1
             end = min(end, self._length)  # a stop text is none of the text
             if start < end:
@@ -104,22 +100,3 @@ class ReadingWatch:
         if not rows:
             return None
         return TokenScores(torch.tensor(offsets), torch.stack(rows), self.stream.labels)
-
-
-class _Pool:
-    """The document's probabilities so far, from those of its tokens."""
-
-    def __init__(self, readout: Readout) -> None:
-        assert readout.pooling is not None
-        self._calibration = readout.calibration
-        self._pooled = readout.pooling.start()
-
-    def push(self, probabilities: Tensor) -> Tensor:
-        """Take the next token's; return the document's."""
-        logs = probabilities.double().clamp(min=1e-30).log()
-        odds = logs - logs[:1]
-        if self._calibration.scale:
-            odds -= odds.new_tensor((0.0, *self._calibration.shift))
-            odds /= odds.new_tensor((1.0, *self._calibration.scale))
-        self._pooled.push(odds[None])
-        return self._calibration.probabilities(self._pooled.value())

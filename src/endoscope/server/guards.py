@@ -69,7 +69,7 @@ def reading_guard(
     def watch(request: Request) -> Watch:
         kind = DocumentStream if policy.scope == "document" else GuardStream
         stream = kind(policy, readout.labels, thresholds)
-        return ReadingWatch(read, readout, stream, len(request.token_ids))
+        return ReadingWatch(read, stream, len(request.token_ids))
 
     return ServedGuard(name, policy, watch, {read: readout}, offline)
 
