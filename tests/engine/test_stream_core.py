@@ -163,6 +163,21 @@ def test_a_request_that_breaks_the_model_harms_no_other(llama: Model, others: in
         check(llama, one, steps[one.id])
 
 
+def test_what_the_padding_of_a_broken_request_leaves_harms_no_later_one() -> None:
+    """Padding attends to the text before it, so its keys are NaN where the text's are."""
+    model = opened("llama", tie_word_embeddings=False)
+    with torch.no_grad():
+        model.loaded.anatomy.base.embed_tokens.weight[7] = float("nan")
+    core = model.engine.core()
+    long = greedy("long", (BOS, *range(20, 27)), 20)
+    broken = greedy("broken", (BOS, 1, 2, 3, 4, 7), 4)
+    after = greedy("after", (BOS, 33), 10)
+    found = run(core, [(0, long), (0, broken), (3, after)])
+    assert found["broken"][-1].finish == "error"
+    same(found["after"], alone(model, after))
+    same(found["long"], alone(model, long))
+
+
 def test_a_readout_that_gives_no_number_ends_its_request_alone(llama: Model) -> None:
     broken = readout("resid_post.1")
     broken.head.weight[1, 3] = float("nan")  # type: ignore[attr-defined]

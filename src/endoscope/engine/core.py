@@ -239,7 +239,7 @@ class Core:
             return
         cache = self._batch.cache
         row = [*self._rows, *self._joining].index(running)
-        cache.wipe(row, running.done)
+        cache.wipe(row)
         if running in self._joining:
             self._joining.remove(running)
         else:

@@ -51,13 +51,13 @@ class SlotCache:
         for pair in self._layers.values():
             for tensor in pair:
                 tensor[target, :, :length] = tensor[source, :, :length]
-        self.wipe(source, length)
+        self.wipe(source)
 
-    def wipe(self, row: int, length: int) -> None:
-        """Forget the first `length` tokens of a row."""
+    def wipe(self, row: int) -> None:
+        """Forget a row, with what padding left there: it is NaN where the row's own text was."""
         for pair in self._layers.values():
             for tensor in pair:
-                tensor[row, :, :length] = 0
+                tensor[row] = 0
 
     def look_at_chunk(self, first: int, rows: int, start: int, tokens: int) -> None:
         """The next pass brings the same positions, `start` and on, of neighbouring rows."""
