@@ -144,6 +144,7 @@ GOOD: dict[str, Any] = {"kind": "add", "site": SITE, "vector": [31337.0, 2.0], "
         ({"strength": None}, "strength"),
         ({"positions": [-1]}, "negative"),
         ({"positions": [1.5]}, "no whole number"),
+        ({"positions": [2**63]}, "too large"),
         ({"keep_norm": 1}, "keep_norm"),
         ({"code": "import os"}, "code: Extra inputs"),
         ({"gate": "probe"}, "gate"),
@@ -161,6 +162,33 @@ def test_what_json_holds_wrongly_is_refused_without_its_numbers(
     assert "\n" not in str(caught.value)
     assert "31337" not in str(caught.value)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"calibration": {"scale": [31337.0] * 3, "shift": [0.0] * 3}},
+        {"calibration": {"scale": [31337.0], "shift": []}},
+        {"calibration": {"scale": [float("nan")], "shift": [0.0]}},
+        {"look_ahead": 0.0},
+        {"look_ahead": True},
+        {"readings": 1.0},
+        *({"head": {"kind": "attention", "labels": ["no", "yes"], "window": w}} for w in (0, -1)),
+        *(
+            {"head": {"kind": "attention", "labels": labels, "window": 4}}
+            for labels in (["no"], ["yes", "yes"], [1, 2], "ab", {"no": 1, "yes": 2}, None)
+        ),
+    ],
+)
+def test_a_gate_that_could_not_be_computed_is_refused(change: dict[str, Any]) -> None:
+    """Later it would be too late: requests that have nothing to do with it are in the same pass."""
+    [_, _, gate] = gates()
+    assert gate is not None
+    record = gate.model_dump(mode="json")
+    parse_interventions([GOOD | {"gate": record}])
+    broken = record | {"readout": record["readout"] | change}
+    with pytest.raises(InputError, match="Intervention 1"):
+        parse_interventions([GOOD | {"gate": broken}])
 
 
 @pytest.mark.parametrize("records", [None, "add", {"kind": "add"}, [None], ["add"], [[GOOD]]])

@@ -78,7 +78,10 @@ def test_files_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="do not fit"):
         head_from_tensors(head.config(), {"weight": head.weight})
     with pytest.raises(InputError, match="do not fit"):
-        head_from_tensors({**head.config(), "labels": ["O"]}, head.tensors())
+        head_from_tensors({**head.config(), "labels": list("OABCD")}, head.tensors())
+    for labels in (["O"], ["O", "O"], [1, 2], "OA", None):
+        with pytest.raises(InputError, match="labels"):
+            head_from_tensors({**head.config(), "labels": labels}, head.tensors())
 
 
 def test_calibration_by_hand() -> None:

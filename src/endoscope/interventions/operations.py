@@ -38,6 +38,7 @@ Positions = Literal["all", "prompt", "generated"] | tuple[int, ...]
 MAX_NORMS = 100
 """How far an intervention may move a vector, in typical norms of its site."""
 MAX_FACTOR = 100
+MAX_POSITION = 1 << 31  # beyond any text
 
 
 def _site(value: Any) -> Site:
@@ -53,8 +54,8 @@ def _positions(value: Any) -> Positions:
     hint = 'Give "all", "prompt", "generated", or a list of whole numbers from 0.'
     if not isinstance(value, list | tuple) or not value:
         raise InputError("These are no positions.", hint)
-    if not all(type(position) is int and position >= 0 for position in value):
-        raise InputError("A position is negative or no whole number.", hint)
+    if not all(type(position) is int and 0 <= position < MAX_POSITION for position in value):
+        raise InputError("A position is negative, too large or no whole number.", hint)
     return tuple(value)
 
 
@@ -87,7 +88,11 @@ class Intervention(Strict):
             {
                 "anyOf": [
                     {"enum": ["all", "prompt", "generated"]},
-                    {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+                    {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 0, "maximum": MAX_POSITION - 1},
+                        "minItems": 1,
+                    },
                 ],
                 "default": "all",
             }

@@ -38,9 +38,9 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sites", parse_sites(self.sites))
-        if self.look_ahead < 0:
-            raise InputError(f"look_ahead is {self.look_ahead}.", "Give 0 or more tokens.")
-        if self.readings not in (1, 2):
+        if type(self.look_ahead) is not int or self.look_ahead < 0:
+            raise InputError(f"look_ahead is {self.look_ahead!r}.", "Give 0 or more tokens.")
+        if type(self.readings) is not int or self.readings not in (1, 2):
             raise InputError(f"readings is {self.readings}.", "Give 1 or 2.")
 
     def width(self, d_model: int) -> int:

@@ -169,6 +169,8 @@ class AttentionHead:
     ) -> None:
         _check_shapes(value, (query.shape[0], len(labels) - 1, query.shape[-1]))
         _check_shapes(bias, (len(labels) - 1,))
+        if window < 1:
+            raise ValueError(f"a window of {window} tokens")
         self.query, self.value, self.bias = query.float(), value.float(), bias.float()
         self.labels = labels
         self.window = window
@@ -265,6 +267,11 @@ def head_from_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     kind = config.get("kind")
     if kind not in HEADS:
         raise InputError(f"No head is called {kind!r}.", f"Known: {', '.join(sorted(HEADS))}.")
+    labels = config.get("labels")
+    if not isinstance(labels, list | tuple) or not all(isinstance(name, str) for name in labels):
+        raise InputError("The labels of a head are no list of names.")
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        raise InputError("A head needs two labels or more, each once.", "The first means nothing.")
     try:
         return HEADS[kind].from_tensors(config, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

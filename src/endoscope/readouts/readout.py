@@ -25,12 +25,22 @@ class Readout:
         head: scores features.
         calibration: of token logits, or of document logits where there is a pooling.
         pooling: makes document scores from those of tokens; None scores tokens.
+
+    Raises:
+        InputError: head and calibration have not the same labels.
     """
 
     spec: FeatureSpec
     head: Head
     calibration: Calibration = field(default_factory=Calibration)
     pooling: Pooling | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.calibration.scale) not in (0, len(self.labels) - 1):
+            raise InputError(
+                "The calibration of a readout does not have the labels of its head.",
+                "Give a scale and a shift for each label but the first.",
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:

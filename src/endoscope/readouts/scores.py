@@ -1,10 +1,13 @@
 """Class scores of tokens, and what turns them into probabilities that mean what they say."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from endoscope.errors import InputError
 
 
 class TokenScores(NamedTuple):
@@ -49,10 +52,17 @@ class Calibration:
     Args:
         scale: one factor for each label after the first; empty leaves the scores as they are.
         shift: likewise, added after scaling.
+
+    Raises:
+        InputError: they differ in length, or hold NaN or infinity.
     """
 
     scale: tuple[float, ...] = ()
     shift: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != len(self.shift) or not all(map(isfinite, self.scale + self.shift)):
+            raise InputError("A calibration has a finite scale and shift for each label.")
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Return calibrated log-odds, `[..., labels]`, for logits of the same shape."""
