@@ -20,7 +20,9 @@ from endoscope.artifacts import Card
 from endoscope.artifacts.card import DataRef
 from endoscope.cli.main import app
 from endoscope.directions import Direction
+from endoscope.engine.requests import Request
 from endoscope.errors import InputError
+from endoscope.guard import UnscoredError
 from endoscope.models import Site
 from endoscope.probes import Probe
 from endoscope.probes.options import Fitted
@@ -69,6 +71,8 @@ def save_artifacts(model: endoscope.Model, folder: Path, name: str) -> None:
     for readings in (1, 2):
         spec = FeatureSpec("resid_post.1", readings=readings)  # type: ignore[arg-type]
         Probe.make(fitted, spec, None, card("probe")).save(folder / f"{name}-probe-{readings}")
+    english = card("probe").model_copy(update={"details": {"languages": ["en"]}})
+    Probe.make(fitted, FeatureSpec("resid_post.1"), None, english).save(folder / f"{name}-english")  # type: ignore[arg-type]
     pooled = FeatureSpec("resid_post.1")  # type: ignore[arg-type]
     whole = Probe.make(fitted, pooled, Pooling.parse("mean"), card("probe"))
     whole.save(folder / f"{name}-document")
@@ -225,12 +229,25 @@ def test_a_policy_that_judges_answers_as_a_whole(tiny: Path) -> None:
     assert (at_hand.status_code, at_hand.json()["error"]["param"]) == (400, "policy")
 
 
+def test_an_answer_in_a_language_that_its_probe_does_not_read_is_an_error(tiny: Path) -> None:
+    file = tiny / "english.yaml"
+    file.write_text("labels: {X: {}}\nprobe: good-english")
+    served = load(Options(str(tiny / "tiny"), guards={"english": str(file)}))
+    stream = served.guards["english"].watch(Request("r", (1,))).stream
+    served.engine.close()  # type: ignore[attr-defined]
+    stream.push("Hello ")
+    with pytest.raises(UnscoredError, match="Japanese"):
+        stream.push("\u5c71\u7530\u3055\u3093")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (DOCUMENT.format(probe="auto"), "Name its probe"),
         (DOCUMENT.format(probe="good-probe-1"), "does not judge"),
         (DOCUMENT.format(probe="foreign-document"), "does not judge"),
+        (DOCUMENT.format(probe="good-document").replace("X:", "Y:"), "labels .* not have: Y"),
+        (DOCUMENT.format(probe="good-document").replace("X:", "EMAIL:"), "not have: EMAIL"),
         ("labels: {X: {action: escalate, judge: somebody}}", "judge"),
         ("labels: {X: {}}\nprobe: nowhere", "nowhere"),
         (

@@ -24,6 +24,7 @@ from endoscope.readouts import TokenScores
 
 if TYPE_CHECKING:
     from endoscope.guard.side import SideWatch
+    from endoscope.probes import Probe
 
 Texts = list[str] | tuple[str, ...]  # a string is a sequence of strings, but no list of texts
 
@@ -274,10 +275,10 @@ class Guard:
         return f"Guard({self.policy.name!r}: {', '.join(self.policy.labels)})"
 
 
-def thresholds(policy: Policy, scorer: Scorer) -> dict[str, float]:
-    """The threshold of each label of a policy that a scorer knows."""
+def thresholds(policy: Policy, scorer: "Scorer | Probe") -> dict[str, float]:
+    """The threshold of each label of a policy that a probe knows."""
     known = set(scorer.labels[1:])
-    alone = FOUND_ALONE if policy.validators else set()
+    alone = FOUND_ALONE if policy.validators and policy.scope == "spans" else set()
     if unknown := sorted(set(policy.labels) - known - alone):
         raise InputError(
             f"Policy {policy.name!r} names labels that its probe does not have: "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from endoscope.artifacts import read_card
 from endoscope.artifacts.hashing import hash_bytes
@@ -151,6 +152,13 @@ def load_scorers(
         scorer = scorers[wanted]
         # Without an entry the language has no scorer, and its texts are errors: a probe that cannot
         # read a language would pass all of it as clean.
-        if language in scorer.probe.card.details.get("languages", (language,)):  # type: ignore[operator]
+        if language in languages(scorer.probe):
             found[language] = scorer
     return found
+
+
+def languages(probe: Probe) -> tuple[Language, ...]:
+    """Which languages a probe reads; all, if its card names none."""
+    known: tuple[Language, ...] = ("en", "ja")
+    named: Any = probe.card.details.get("languages", known)
+    return tuple(language for language in known if language in named)

@@ -1,12 +1,13 @@
 """Guards as the server runs them: over an answer that streams, and over text at hand."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from endoscope.engine.requests import Request, Step
 from endoscope.guard import Guard, GuardStream, Policy
 from endoscope.guard.document import DocumentStream
+from endoscope.guard.policy import Language
 from endoscope.guard.serving import Generating, Hook, guarded
 from endoscope.guard.together import Guarded
 from endoscope.guard.watching import ReadingWatch, Watch
@@ -54,6 +55,7 @@ def reading_guard(
     readout: Readout,
     thresholds: Mapping[str, float],
     offline: Guard | None,
+    languages: Collection[Language] = ("en", "ja"),
 ) -> ServedGuard:
     """Return a guard that reads the serving model itself, from what generating computes anyway.
 
@@ -63,12 +65,16 @@ def reading_guard(
         readout: what the serving model is read with.
         thresholds: the least probability for each label.
         offline: for text that is at hand.
+        languages: what the probe reads (see `GuardStream`).
     """
     read = f"guard:{name}"
 
     def watch(request: Request) -> Watch:
-        kind = DocumentStream if policy.scope == "document" else GuardStream
-        stream = kind(policy, readout.labels, thresholds)
+        stream: GuardStream | DocumentStream
+        if policy.scope == "document":
+            stream = DocumentStream(policy, readout.labels, thresholds)
+        else:
+            stream = GuardStream(policy, readout.labels, thresholds, languages=languages)
         return ReadingWatch(read, stream, len(request.token_ids))
 
     return ServedGuard(name, policy, watch, {read: readout}, offline)

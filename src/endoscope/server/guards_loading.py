@@ -7,7 +7,7 @@ from endoscope.engine.requests import Request
 from endoscope.errors import InputError
 from endoscope.guard import Guard, GuardStream, Policy
 from endoscope.guard.guard import thresholds
-from endoscope.guard.loading import ProbeScorer, load_scorers, probe_folder
+from endoscope.guard.loading import ProbeScorer, languages, load_scorers, probe_folder
 from endoscope.guard.side import SideWatch
 from endoscope.interventions import Intervention
 from endoscope.probes import Probe
@@ -55,10 +55,13 @@ def _load(name: str, where: str, model: Model, check: Check, device: str) -> Ser
     scorer = _streaming(name, policy, [s for s in scorers.values() if isinstance(s, ProbeScorer)])
     limits = thresholds(policy, scorer)
     if scorer.probe.card.model.relation(model.fingerprint) == "same":
-        return reading_guard(name, policy, scorer.probe.readout, limits, offline)
+        return reading_guard(
+            name, policy, scorer.probe.readout, limits, offline, languages(scorer.probe)
+        )
 
     def watch(request: Request) -> SideWatch:
-        return SideWatch(GuardStream(policy, scorer.labels, limits), scorer)
+        stream = GuardStream(policy, scorer.labels, limits, languages=languages(scorer.probe))
+        return SideWatch(stream, scorer)
 
     side = Side(scorer.model.name, lambda made: (made.reader.tokens, made.reader.seconds))
     return ServedGuard(name, policy, watch, {}, offline, side)
@@ -75,11 +78,7 @@ def _judging(name: str, policy: Policy, model: Model) -> ServedGuard:
             f"The probe of the policy {name} does not judge texts of this model.",
             "Fit one with document labels on the model that is served.",
         )
-    limits = {
-        label: probe.thresholds[label] if rule.threshold == "probe" else rule.threshold
-        for label, rule in policy.labels.items()
-    }
-    return reading_guard(name, policy, probe.readout, limits, offline=None)
+    return reading_guard(name, policy, probe.readout, thresholds(policy, probe), offline=None)
 
 
 def _streaming(name: str, policy: Policy, scorers: Sequence[ProbeScorer]) -> ProbeScorer:
