@@ -146,6 +146,7 @@ class Operator:
         """Have the banks of these sites made again when they are next needed."""
         for site in compiled.sites:
             self._banks.pop(site, None)
+            self._readers.pop(site, None)
 
     def _prepare(self, site: Site) -> None:
         here = [request.compiled.stages.get(site, ()) for request in self._requests.values()]

@@ -40,8 +40,19 @@ class Head(Protocol):
         """What the logits depend on: `[outputs, n_features]`."""
         ...
 
-    def combine(self, projected: Tensor, documents: Tensor | None = None) -> Tensor:
-        """Return logits `[tokens, labels]` for projected features `[tokens, outputs]`."""
+    def combine(
+        self, projected: Tensor, documents: Tensor | None = None, *, first: int = 0
+    ) -> Tensor:
+        """Return logits for projected features `[tokens, outputs]`.
+
+        Args:
+            projected: of the tokens.
+            documents: as for calling the head.
+            first: the first token whose logits are wanted.
+
+        Returns:
+            `[tokens - first, labels]`.
+        """
         ...
 
     def __call__(self, features: Tensor, documents: Tensor | None = None) -> Tensor:
@@ -104,9 +115,11 @@ class LinearHead:
         """The weight, `[labels, n_features]`."""
         return self.weight
 
-    def combine(self, projected: Tensor, documents: Tensor | None = None) -> Tensor:
-        """Return logits `[tokens, labels]` for projected features of the same shape."""
-        return projected + exact(self.bias.to(projected.device))
+    def combine(
+        self, projected: Tensor, documents: Tensor | None = None, *, first: int = 0
+    ) -> Tensor:
+        """Return logits `[tokens - first, labels]` for projected features `[tokens, labels]`."""
+        return projected[first:] + exact(self.bias.to(projected.device))
 
     def __call__(self, features: Tensor, documents: Tensor | None = None) -> Tensor:
         """Return logits `[tokens, labels]`."""
@@ -190,14 +203,15 @@ class AttentionHead:
         """Queries, then the values of each: `[queries * labels, n_features]`."""
         return torch.cat([self.query, self.value.flatten(0, 1)])
 
-    def combine(self, projected: Tensor, documents: Tensor | None = None) -> Tensor:
-        """Return logits `[tokens, labels]`, those of class 0 zero, for projected features."""
+    def combine(
+        self, projected: Tensor, documents: Tensor | None = None, *, first: int = 0
+    ) -> Tensor:
+        """Return logits `[tokens - first, labels]`, those of class 0 zero."""
         queries = len(self.query)
         attention, values = projected[:, :queries], projected[:, queries:]
         bias = exact(self.bias.to(projected.device))
-        return _attend(
-            attention, torch.unflatten(values, 1, (queries, -1)), documents, bias, self.window
-        )
+        values = torch.unflatten(values, 1, (queries, -1))
+        return _attend(attention, values, documents, bias, self.window, first)
 
     def __call__(self, features: Tensor, documents: Tensor | None = None) -> Tensor:
         """Return logits `[tokens, labels]`, those of class 0 zero."""
@@ -235,21 +249,26 @@ def rolling_attention(
 
 
 def _attend(
-    attention: Tensor, values: Tensor, documents: Tensor | None, bias: Tensor, window: int
+    attention: Tensor,
+    values: Tensor,
+    documents: Tensor | None,
+    bias: Tensor,
+    window: int,
+    first: int = 0,
 ) -> Tensor:
     """Attend to `[tokens, queries]` scores of `[tokens, queries, labels - 1]` values."""
     tokens = len(attention)
     reach = torch.arange(min(window, max(tokens, 1)), device=attention.device)
-    source = torch.arange(tokens, device=attention.device)[:, None] - reach
+    source = torch.arange(first, tokens, device=attention.device)[:, None] - reach
     outside = source < 0
     source = source.clamp(min=0)
     if documents is not None:
-        outside |= documents[source] != documents[:, None]
+        outside |= documents[source] != documents[first:, None]
 
     scores = attention[source].masked_fill(outside[:, :, None], float("-inf"))
     weights = torch.softmax(scores, dim=1)
     odds = torch.einsum("twq,twqc->tc", weights, values[source]) + bias
-    return torch.cat([odds.new_zeros(tokens, 1), odds], dim=1)
+    return torch.cat([odds.new_zeros(len(odds), 1), odds], dim=1)
 
 
 HEADS: dict[str, type[LogisticHead] | type[MassMeanHead] | type[AttentionHead]] = {

@@ -120,7 +120,7 @@ class IncrementalScorer:
     def _logits(self, sums: Tensor) -> Tensor:
         before = 0 if self._before is None else len(self._before)
         context = sums if self._before is None else torch.cat([self._before, sums])
-        logits = self.head.combine(context)[before:]
+        logits = self.head.combine(context, first=before)
         if self.head.history:
             self._before = context[-self.head.history :]
         return logits if self._pooled is None else self._so_far(logits, self._pooled)
