@@ -19,7 +19,7 @@ def test_the_code_runs(page: str, tmp_path: Path) -> None:
     blocks = BLOCK.findall(text)
     assert "Guard.load" in blocks[0]
     assert len(blocks) == len(re.findall(r"^```.*python", text, re.MULTILINE))
-    for folder in ("demo", "src/endoscope/behaviours/specs"):  # the pages are read in the repository
+    for folder in ("demo", "src/endoscope/behaviours/specs"):  # pages are read in the repository
         shutil.copytree(ROOT / folder, tmp_path / folder)
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)],

@@ -8,12 +8,15 @@ from endoscope.engine.requests import Request, Step
 from endoscope.guard import Guard, GuardStream, Policy
 from endoscope.guard.document import DocumentStream
 from endoscope.guard.policy import Language
-from endoscope.guard.serving import Generating, Hook, guarded
+from endoscope.guard.serving import Generating, Hook, Judge, guarded
 from endoscope.guard.together import Guarded
 from endoscope.guard.watching import ReadingWatch, Watch
 from endoscope.readouts import Readout
 from endoscope.server.answers import GuardAction, GuardSpan, Reading, SideCost
 from endoscope.server.pieces import Piece, readings
+
+JUDGE = "model"
+"""The judge that policies can name: the model that is served, asked in words."""
 
 
 class Side(NamedTuple):
@@ -85,6 +88,7 @@ async def guarded_pieces(
     request: Request,
     guards: Sequence[ServedGuard],
     hook: Hook | None,
+    judges: Mapping[str, Judge] | None = None,
 ) -> AsyncGenerator[Piece]:
     """Run a request and pass its answer through guards, the most important first.
 
@@ -93,12 +97,13 @@ async def guarded_pieces(
         request: with the readouts that the client asked for.
         guards: what its answer goes through.
         hook: how policies that escalate call a URL.
+        judges: whom they can name to be asked.
     """
     read = {name: one for guard in guards for name, one in guard.readouts.items()}
     full = replace(request, readouts={**read, **request.readouts})
     watches = [guard.watch(full) for guard in guards]
     names = {id(guard.policy): guard.name for guard in guards}
-    parts = guarded(engine, full, watches, hook=hook)
+    parts = guarded(engine, full, watches, judges=judges, hook=hook)
     try:
         async for part in parts:
             piece = _piece(part, names, request.readouts)

@@ -11,7 +11,7 @@ from endoscope.guard.loading import ProbeScorer, languages, load_scorers, probe_
 from endoscope.guard.side import SideWatch
 from endoscope.interventions import Intervention
 from endoscope.probes import Probe
-from endoscope.server.guards import ServedGuard, Side, reading_guard
+from endoscope.server.guards import JUDGE, ServedGuard, Side, reading_guard
 
 _STREAMING = "pii-gemma-3-270m-stream"
 """What `auto` means for a stream: a probe of one reading, English and Japanese."""
@@ -42,9 +42,10 @@ def load_guards(
 def _load(name: str, where: str, model: Model, check: Check, device: str) -> ServedGuard:
     policy = Policy.load(where)
     for rule in policy.labels.values():
-        if rule.judge is not None:
+        if rule.judge not in (None, JUDGE):
             raise InputError(
-                f"The policy {name} names a judge.", "Give a hook: the server asks it."
+                f"The policy {name} names a judge that a server does not have.",
+                f"Write `judge: {JUDGE}` to ask the model that is served, or give a hook.",
             )
         if rule.action == "steer":
             check(rule.steering(policy.folder))

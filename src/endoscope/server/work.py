@@ -12,10 +12,11 @@ from anyio import CancelScope
 from endoscope.engine.requests import Request, Step
 from endoscope.engine.streaming import EngineFailedError
 from endoscope.errors import InputError
+from endoscope.guard.judge import PromptedJudge
 from endoscope.guard.serving import Generating, Hook
 from endoscope.server.account import Account
 from endoscope.server.errors import ApiError, bad_input, overloaded
-from endoscope.server.guards import guarded_pieces
+from endoscope.server.guards import JUDGE, guarded_pieces
 from endoscope.server.metrics import Metrics
 from endoscope.server.pieces import Piece, plain
 from endoscope.server.prepare import Prepared
@@ -40,6 +41,8 @@ class Worker:
         self.served = served
         self.metrics = metrics
         self.hook = hook
+        # Not through the engine that counts: what a judge says is no answer to a client.
+        self.judges = {JUDGE: PromptedJudge(served.engine, served.tokenizer)}
         self.slots = Slots(served.limits.requests, served.limits.waiting)
         self._active: set[Job] = set()
         metrics.watch(lambda: self.slots.running, lambda: self.slots.waiting)
@@ -176,7 +179,8 @@ class Job:
         """The pieces of one choice, counted; leaving it ends the request."""
         if self.prepared.guards:
             guards = [self._served.guards[name] for name in self.prepared.guards]
-            pieces = guarded_pieces(self._engine, request, guards, self._worker.hook)
+            worker = self._worker
+            pieces = guarded_pieces(self._engine, request, guards, worker.hook, worker.judges)
         else:
             pieces = plain(self._engine.submit(request))
         finished = False
