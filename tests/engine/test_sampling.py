@@ -33,6 +33,19 @@ def test_draws_are_as_probable_as_the_model_says(temperature: float) -> None:
     assert (found - expected).abs().max() < 0.03  # 4 standard deviations of 4,000 draws
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-38, 1e-30, 1e-6])
+@pytest.mark.parametrize("top_p", [1.0, 0.5])
+def test_hardly_any_temperature_is_greedy(temperature: float, top_p: float) -> None:
+    logits = torch.stack([1e4 * LOGITS, LOGITS, LOGITS - 1e4])
+    choosers = [Chooser(Sampling(temperature=temperature, top_p=top_p, seed=i)) for i in range(3)]
+    assert [one.token_id for one in choose(logits, choosers)] == [4, 4, 4]
+
+
+def test_more_than_all_tokens_is_all_of_them() -> None:
+    drawn = [choose(LOGITS[None], [Chooser(Sampling(top_k=k, seed=1))])[0] for k in (7, 2**70)]
+    assert drawn[0] == drawn[1]
+
+
 def test_top_k_and_top_p_cut_off_the_tail() -> None:
     by_rank = torch.softmax(LOGITS, 0).sort(descending=True).values
     two = counts(Sampling(top_k=2, seed=2))

@@ -93,7 +93,8 @@ def _draw_of_the_probable(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor
     """The same among the `top_k` most probable, and of those among the `top_p` of probability."""
     scaled, order = torch.sort(_scaled(logits, choosers), dim=-1, descending=True, stable=True)
     size = scaled.shape[1]
-    counts = torch.tensor([[c.sampling.top_k or size] for c in choosers], device=logits.device)
+    most = [[min(c.sampling.top_k or size, size)] for c in choosers]
+    counts = torch.tensor(most, device=logits.device)
     ranks = torch.arange(size, device=logits.device)
     probabilities = torch.softmax(scaled.masked_fill(ranks >= counts, float("-inf")), dim=-1)
     before = probabilities.cumsum(-1, dtype=torch.float64) - probabilities
@@ -104,7 +105,9 @@ def _draw_of_the_probable(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor
 
 def _scaled(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     temperatures = torch.tensor([[c.sampling.temperature] for c in choosers], device=logits.device)
-    return logits.float() / temperatures
+    # Only differences count, and those do not overflow: the highest stays 0 at any temperature.
+    below = logits.float() - logits.amax(-1, keepdim=True).float()
+    return below / temperatures.clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _invert(weights: Tensor, choosers: Sequence[Chooser]) -> Tensor:
