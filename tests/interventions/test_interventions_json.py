@@ -170,10 +170,15 @@ def test_what_json_holds_wrongly_is_refused_without_its_numbers(
         {"calibration": {"scale": [31337.0] * 3, "shift": [0.0] * 3}},
         {"calibration": {"scale": [31337.0], "shift": []}},
         {"calibration": {"scale": [float("nan")], "shift": [0.0]}},
+        {"calibration": {"scale": [10**400], "shift": [0.0]}},
+        {"tensors": {"query": [[10**400] * D], "value": [[[0.0] * D]], "bias": [0.0]}},
         {"look_ahead": 0.0},
         {"look_ahead": True},
         {"readings": 1.0},
-        *({"head": {"kind": "attention", "labels": ["no", "yes"], "window": w}} for w in (0, -1)),
+        *(
+            {"head": {"kind": "attention", "labels": ["no", "yes"], "window": w}}
+            for w in (0, -1, 1e400)
+        ),
         *(
             {"head": {"kind": "attention", "labels": labels, "window": 4}}
             for labels in (["no"], ["yes", "yes"], [1, 2], "ab", {"no": 1, "yes": 2}, None)

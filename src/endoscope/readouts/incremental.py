@@ -122,7 +122,7 @@ class IncrementalScorer:
         context = sums if self._before is None else torch.cat([self._before, sums])
         logits = self.head.combine(context, first=before)
         if self.head.history:
-            self._before = context[-self.head.history :]
+            self._before = context[max(0, len(context) - self.head.history) :]
         return logits if self._pooled is None else self._so_far(logits, self._pooled)
 
     @staticmethod

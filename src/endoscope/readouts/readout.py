@@ -90,7 +90,7 @@ class Readout:
             shift = tuple(map(float, calibration.get("shift", ())))
             pooling = Pooling.parse(record["pooling"]) if record.get("pooling") else None
             head = head_from_tensors(record["head"], tensors)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"This is no readout ({type(error).__name__}: {error}).",
                 "Give sites, head, tensors and calibration, as Readout.record() writes them.",
