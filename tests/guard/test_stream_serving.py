@@ -313,6 +313,22 @@ def test_tokens_of_a_stop_text_are_no_text() -> None:
     assert parts[-1].finish == "stop"
 
 
+def test_text_held_back_as_a_stop_text_does_not_come_out_with_the_next_token() -> None:
+    text = "It was Mary of course"
+    offsets, rows = of_words(text, "Mary")
+    steps = steps_of(text, offsets, rows)
+    name = next(i for i, (_, end) in enumerate(offsets) if text[:end].endswith("Mary"))
+    held, after = steps[name], steps[name + 1]
+    steps[name] = dataclasses.replace(held, text="")
+    steps[name + 1] = dataclasses.replace(after, text=held.text + after.text)
+    parts = collect(Engine(steps), [watch(Rule())])
+    assert "".join(part.text for part in parts) == "It was [NAME] of course"
+    out = [step for part in parts for step in part.steps]
+    assert len(out) == len(steps)
+    assert not any("Mary" in step.text for step in out)
+    assert [step.token_id == -1 for step in out] == [i == name for i in range(len(out))]
+
+
 @settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_several_guards_take_out_what_any_of_them_does(seed: int) -> None:

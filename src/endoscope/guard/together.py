@@ -34,7 +34,8 @@ class Guarded:
     Attributes:
         text: redacted text.
         steps: the tokens that it stands for, those of held text with the text. One that lies in a
-            replaced value has no id, text or log-probabilities: they would tell it.
+            replaced value has no id, text or log-probabilities: they would tell it. One whose text
+            is also that of a token before it, in a replaced value, has no text.
         spans: what was found in it, in characters of the original text.
         actions: what fired, as soon as it is certain.
         finish: with the last one, why it ends; `content_filter`: a guard stopped it.
@@ -66,7 +67,7 @@ class Together:
         self._settled = 0
         self._reached = [0] * len(self._streams)
         self._spans: list[list[Span]] = [[] for _ in self._streams]
-        self._steps: list[Step] = []
+        self._steps: list[tuple[Step, int]] = []  # and where its text begins
         self._hidden: list[Span] = []  # what was replaced, as far as tokens may lie in it
 
     @property
@@ -83,8 +84,8 @@ class Together:
 
     def push(self, step: Step) -> None:
         """Take a step of the engine."""
+        self._steps.append((step, self._settled + len(self._text)))
         self._text += step.text
-        self._steps.append(step)
 
     def settle(self, released: Sequence[tuple[int, Released]], *, last: bool = False) -> Guarded:
         """Take what guards let out, by their number; return what all of them do.
@@ -130,17 +131,25 @@ class Together:
     def _tokens(self, place: int, last: bool) -> tuple[Step, ...]:
         """The tokens whose text has gone out; those in a replaced value without what tells it."""
         out = []
-        while self._steps and (self._steps[0].span[1] <= place or (last and not self.stopped)):
-            out.append(self._scrubbed(self._steps.pop(0)))
-        first = self._steps[0].span[0] if self._steps else place
+        while self._steps and (self._steps[0][0].span[1] <= place or (last and not self.stopped)):
+            out.append(self._scrubbed(*self._steps.pop(0)))
+        first = place
+        if self._steps:
+            step, start = self._steps[0]
+            first = min(step.span[0], start)
         self._hidden = [span for span in self._hidden if span.end > first]
         return tuple(out)
 
-    def _scrubbed(self, step: Step) -> Step:
-        start, end = step.span
-        if any(span.start < end and start < span.end for span in self._hidden):
+    def _scrubbed(self, step: Step, start: int) -> Step:
+        if self._hides(*step.span):
             return replace(step, token_id=NO_TOKEN, text="", logprob=None, top=())
+        # With a token comes what could have become a stop text: the text of tokens before it.
+        if self._hides(start, start + len(step.text)):
+            return replace(step, text="")
         return step
+
+    def _hides(self, start: int, end: int) -> bool:
+        return any(span.start < end and start < span.end for span in self._hidden)
 
 
 def uncovered(span: Span, taken: Sequence[tuple[Span, str]]) -> list[Span]:
