@@ -32,8 +32,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# Two processes with one thread each: most tests are of tiny models, which more threads only slow.
 unit: install
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 docs: install    ## build the documentation into docs/_build
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
