@@ -19,7 +19,7 @@ from recipes.steering.tables import write_tables
 SPECS = Path("src/endoscope/behaviours/specs")
 KEEP, SHOWN, PAGE = Path("runs/steering"), Path("docs/steering"), Path("docs/steering.md")
 COMMON = ["--model", "smollm2-135m-instruct", "--dtype", "bfloat16", "--most", "64"]
-# The instructions are those that did best, of four each, on the prompts for choosing.
+# The instructions are those that did best, of four and of five, on the prompts for choosing.
 SWEEPS = {
     "sea": [
         *("--layers", "12,14,16", "--strengths", "0.15,0.2,0.25", "--instruction"),
@@ -42,9 +42,9 @@ def main() -> None:
     for name, options in SWEEPS.items():
         sweep(name, options)
     if args.data is not None:
-        for module, data in (("persona", Path("persona")), ("concepts", CONCEPTS)):
-            output = str(SHOWN / f"{module}.json")
-            run("-m", f"recipes.steering.{module}", str(args.data / data), "-o", output)
+        others("persona", args.data / "persona", "persona.json")
+        others("concepts", args.data / CONCEPTS, "concepts.json")
+        others("concepts", args.data / CONCEPTS, "concepts-stronger.json", "--strength", "0.3")
     write_tables(PAGE, SHOWN)
 
 
@@ -57,6 +57,11 @@ def sweep(name: str, options: list[str]) -> None:
     run("-c", code, "steer", "sweep", *COMMON, *given, *options, "-o", str(folder), may_fail=True)
     for ending in ("json", "png", "svg"):
         shutil.copyfile(folder / f"sweep.{ending}", SHOWN / f"{name}.{ending}")
+
+
+def others(module: str, data: Path, output: str, *options: str) -> None:
+    """Run a recipe on the data of others."""
+    run("-m", f"recipes.steering.{module}", str(data), *options, "-o", str(SHOWN / output))
 
 
 def run(*words: str, may_fail: bool = False) -> None:
