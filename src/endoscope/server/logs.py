@@ -43,9 +43,17 @@ def where(trace: TracebackType | None) -> list[str]:
     return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)][:8]
 
 
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error now, whatever it was at the start."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def start(level: str = "info", stream: TextIO | None = None) -> None:
     """Write logs of this process as JSON lines to standard error."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _StandardError() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]
