@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from endoscope.server.proxy.parts import read
 from tests.server.proxy.provider import SECRETS, Pair, chat
 
 CHAT, PART = "/v1/chat/completions", "messages[0].content[0]"
@@ -223,6 +224,13 @@ def test_escapes_in_the_midst_of_prose_hide_nothing(pair: Pair) -> None:
         'The tool said {"name": "[NAME_1]"} and "café".'
     )
     clean(pair)
+
+
+def test_millions_of_backslashes_are_looked_at_once() -> None:
+    """Looked at again from each of them, they would take hours."""
+    text = "\\" * 2_000_000 + "n \\\\u7530"
+    (leaf,) = read(text, "x").leaves()
+    assert leaf.text == "\\" * 2_000_000 + "n 田"
 
 
 def test_json_in_json_in_json(pair: Pair) -> None:

@@ -10,7 +10,8 @@ import regex
 _TOKEN = regex.compile(
     r'"(?:[^"\\]|\\.)*+"(?P<key>\s*:)?|-?[0-9]++(?:\.[0-9]++)?(?:[eE][+\-]?[0-9]++)?'
 )
-_ESCAPES = regex.compile(r"(?:\\+u[0-9a-fA-F]{4})+")
+# From the first of several backslashes on, each looked at once: there can be millions.
+_ESCAPES = regex.compile(r"(?<!\\)(?:\\++u[0-9a-fA-F]{4})+")
 _DEEPEST = 8
 _LEAST_NUMBER, _MOST_NUMBER = 1000, Decimal(10) ** 40  # what may be somebody's number
 
