@@ -141,6 +141,13 @@ def test_an_error_in_the_stream_has_values_put_back(pair: Pair) -> None:
     assert hear(pair) == ("a [", "Too long: Mary Jones")
 
 
+def test_choices_that_are_none_pass_with_values_put_back(pair: Pair) -> None:
+    pair.provider.answer = lambda body: pair.provider.stream([b'data: {"choices": ["[NAME_1] ["]}'])
+    body = {"model": "m", "messages": [{"role": "user", "content": SAY}], "stream": True}
+    answer = pair.post("/v1/chat/completions", body)
+    assert json.loads(answer.text.removeprefix("data: ")) == {"choices": ["Mary Jones ["]}
+
+
 def test_completions_stream_too(pair: Pair) -> None:
     def piece(text: str, finish: str | None = None) -> str:
         choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}

@@ -110,7 +110,7 @@ class Stream:
             chunk = json.loads(found.data)
         except (ValueError, RecursionError):
             return found.write(restore(found.data, self._answers.vault))
-        if not isinstance(chunk, dict) or not isinstance(chunk.get("choices"), list):
+        if not _has_choices(chunk):
             failed = isinstance(chunk, dict) and chunk.get("error") is not None
             told = found.write(json.dumps(self._answers.tree(chunk)))
             return self.rest() + told if failed else told
@@ -119,7 +119,7 @@ class Stream:
         choices = []
         for choice in chunk["choices"]:
             index = _number(choice, 0)
-            ends = isinstance(choice, dict) and choice.get("finish_reason") is not None
+            ends = choice.get("finish_reason") is not None
             choices.append(self._walk(choice, index, (), ends))
             if ends:
                 extra = (self._extra(index, *text) for text in self._finish(index))
@@ -171,6 +171,11 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"Stream({len(self._restorers)} choices)"
+
+
+def _has_choices(chunk: Any) -> bool:
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    return isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices)
 
 
 def _number(item: Any, position: int) -> int:
