@@ -14,6 +14,9 @@ from endoscope.server.served import named
 if TYPE_CHECKING:
     from endoscope.server.guards import ServedGuard
 
+MOST_CHARACTERS = 200_000
+"""Of all texts of one request. They are read in one go, and others wait."""
+
 
 class Redacting:
     """Runs the guards of a server in one thread of their own, a request after the other.
@@ -35,9 +38,13 @@ class Redacting:
         """Return each text without what the policy takes out.
 
         Raises:
-            ApiError: there is no such policy, a text cannot be scored, or too many wait.
+            ApiError: there is no such policy, a text cannot be scored, they are too long, or too
+                many wait.
         """
         guard = self._guard(policy)
+        if sum(map(len, texts)) > MOST_CHARACTERS:
+            message = f"The texts have more than {MOST_CHARACTERS:,} characters: send less at once."
+            raise ApiError(413, message, code="too_large")
         if self._waiting > self._most:
             raise overloaded(429, "Too many requests at once: try again.", "too_many_requests")
         self._waiting += 1
