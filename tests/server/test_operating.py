@@ -83,6 +83,7 @@ def test_guard_of_one_text_and_of_several(serving: Serving) -> None:
         ({"texts": ["x"] * 65}, 400, "texts"),
         ({"text": 3}, 400, "text"),
         ({"text": "x", "policy": "none"}, 404, "policy"),
+        ({"texts": ["x" * 100_000, "y" * 100_001], "policy": "names"}, 413, None),
     ],
 )
 def test_guard_of_what_makes_no_sense(
@@ -123,6 +124,9 @@ def test_a_guard_at_work_does_not_hold_up_others_and_fails_closed() -> None:
         for _ in range(3):
             assert httpx.get(f"{url}/health").status_code == 200
             assert server.post("/v1/completions", {"model": "fake", "prompt": "x"}).is_success
+        with pytest.raises(httpx.TimeoutException):
+            httpx.post(f"{url}/v1/guard", json={"text": "John Smith"}, timeout=0.2)
+        asyncio.run(eventually(lambda: app.edge.running == 1))  # who went waits no more
         WaitingScorer.go.set()
         asking.join()
         unread = server.post("/v1/guard", {"text": "田中太郎さん"})

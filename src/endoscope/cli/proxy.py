@@ -94,6 +94,7 @@ def proxy(
     try:
         from endoscope.server import logs
         from endoscope.server.auth import Keys
+        from endoscope.server.edge import hosts_of
         from endoscope.server.proxy import Proxy, Settings
         from endoscope.server.proxy.upstream import Upstream, read_key
         from endoscope.server.running import Server
@@ -115,8 +116,9 @@ def proxy(
     guard = Guard.load(opened, model=model, device=device)
     logs.start()
     settings = Settings(session_ttl=session_ttl, most_characters=max_characters)
-    application = Proxy(guard, provider, settings, keys)
-    if upstream_key_env and not keys and host not in ("127.0.0.1", "localhost", "::1"):
+    hosts = hosts_of(host, keys)
+    application = Proxy(guard, provider, settings, keys, hosts)
+    if upstream_key_env and not keys and hosts is None:
         print(
             "endoscope: anybody who reaches this address can use the provider's key: give "
             "--api-key-env.",

@@ -118,7 +118,7 @@ def serve(
     start(log_level)
 
     from endoscope.server.app import App
-    from endoscope.server.edge import LOCAL
+    from endoscope.server.edge import hosts_of
     from endoscope.server.loading import Options, load
     from endoscope.server.running import Server
     from endoscope.server.served import Limits
@@ -135,9 +135,9 @@ def serve(
         limits=Limits(max_requests, max_waiting, max_prompt_tokens, max_tokens, timeout),
         keys=keys,
     )
-    local = host in ("127.0.0.1", "localhost", "::1") and not keys
-    app = App(load(options), LOCAL if local else None)
-    if not keys and not local:
+    hosts = hosts_of(host, keys)
+    app = App(load(options), hosts)
+    if not keys and hosts is None:
         print(
             "endoscope: anybody who reaches this address can use it: no key is set.",
             file=sys.stderr,

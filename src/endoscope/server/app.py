@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Body, FastAPI, Request, Response, Security
-from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
 from endoscope import __version__
@@ -23,7 +22,7 @@ from endoscope.server.answers import (
 )
 from endoscope.server.bodies import JsonRoute
 from endoscope.server.description import ABOUT, TAGS, describe, errors
-from endoscope.server.edge import Edge
+from endoscope.server.edge import Edge, unless_gone
 from endoscope.server.errors import ApiError, install, overloaded
 from endoscope.server.examples import CHATS, COMPLETIONS, GUARD
 from endoscope.server.hooks import Hooks
@@ -32,7 +31,7 @@ from endoscope.server.redacting import Redacting
 from endoscope.server.sent import UNSUPPORTED, ChatSent, CompletionSent, GuardSent, GuardText
 from endoscope.server.served import Served
 from endoscope.server.shapes import ChatShape, CompletionShape
-from endoscope.server.streaming import GoneError, answer
+from endoscope.server.streaming import answer
 from endoscope.server.work import Worker
 
 _FIGURES = {"content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -71,7 +70,6 @@ class App:
         app.include_router(self._operate())
         app.include_router(self._generate())
         install(app, UNSUPPORTED)
-        app.add_exception_handler(GoneError, _gone)
         describe(app, served)
         self.fastapi = app
         self.edge = Edge(app, keys=served.keys, hosts=hosts, count=self._count)
@@ -202,7 +200,8 @@ class App:
     ) -> GuardedText | GuardedTexts:
         """Redact one text or several with a policy that the server has loaded."""
         texts = [sent.text] if isinstance(sent, GuardText) else sent.texts
-        results = await self.redacting.redact(texts, sent.policy, request.scope["endoscope.note"])
+        note = request.scope["endoscope.note"]
+        results = await unless_gone(request, self.redacting.redact(texts, sent.policy, note))
         return results[0] if isinstance(sent, GuardText) else GuardedTexts(results=results)
 
 
@@ -212,8 +211,3 @@ def _id(request: Request) -> str:
 
 def _wants_usage(sent: ChatSent | CompletionSent) -> bool:
     return bool(sent.stream_options and sent.stream_options.include_usage)
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    del request, error
-    return JSONResponse({}, 499)  # nobody reads it; the log has the status

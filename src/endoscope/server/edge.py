@@ -1,11 +1,13 @@
 """The outermost layer of a server: what holds for every request, whatever it asks for."""
 
+import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,12 +15,25 @@ from endoscope.server.auth import Keys
 from endoscope.server.errors import ApiError, fault, overloaded
 from endoscope.server.logs import log
 
+T = TypeVar("T")
 MOST_BYTES = 4 * 2**20
+_BODY_SECONDS = 60.0
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked for every few seconds
 _OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})  # tell nothing of anybody
 _LOOPBACK = ("127.0.0.1", "::1")
 LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """How a server on this machine is called from this machine."""
+
+
+def hosts_of(address: str, keys: Keys) -> frozenset[str] | None:
+    """Return what a server may be called; None: anything.
+
+    Args:
+        address: where it listens.
+        keys: the keys that open it. Without any, one that listens to this machine alone answers to
+            its own names alone (see `Edge`).
+    """
+    return LOCAL if address in ("localhost", *_LOOPBACK) and not keys else None
 
 
 class Edge:
@@ -35,6 +50,7 @@ class Edge:
         hosts: names that the server may be called by; None: any. A page in a browser that has its
             own name point to this machine (DNS rebinding) calls it by that.
         most_bytes: the longest body.
+        body_seconds: in which all of a body has to come.
         count: called with the path's pattern and the status of each answer.
 
     Attributes:
@@ -49,12 +65,14 @@ class Edge:
         keys: Keys | None = None,
         hosts: frozenset[str] | None = None,
         most_bytes: int = MOST_BYTES,
+        body_seconds: float = _BODY_SECONDS,
         count: Callable[[str, int], None] = lambda path, status: None,
     ) -> None:
         self.app = app
         self.keys = keys or Keys()
         self.hosts = hosts
         self.most_bytes = most_bytes
+        self.body_seconds = body_seconds
         self.count = count
         self.draining = False
         self.running = 0
@@ -64,7 +82,7 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call = _Call(scope, receive, send, self.most_bytes)
+        call = _Call(scope, receive, send, self.most_bytes, self.body_seconds)
         self.running += 1
         try:
             await self._answer(call)
@@ -100,10 +118,40 @@ def _is_open(scope: Scope) -> bool:
     return scope["path"] in _OPEN or (scope["path"] == "/metrics" and near)
 
 
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what work gives; cancel it if the client goes away before.
+
+    Raises:
+        ApiError: 499, which nobody reads; the log has it.
+    """
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_leaving(request))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise _gone()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _leaving(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _gone() -> ApiError:
+    return ApiError(499, "The client has gone.", code="client_gone")
+
+
 class _Call:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, most_bytes: int) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, most_bytes: int, body_seconds: float
+    ) -> None:
         self.id = f"req_{uuid4().hex}"
         self.scope = scope
         self.note: dict[str, Any] = {}
@@ -113,8 +161,10 @@ class _Call:
         self._send = send
         self._most = most_bytes
         self._read = 0
+        self._whole = False  # whether all of the body has come
         self.status: int | None = None
         self._began = time.monotonic()
+        self._body_until = self._began + body_seconds
 
     def check_length(self) -> None:
         length = Headers(scope=self.scope).get("content-length", "")
@@ -126,7 +176,17 @@ class _Call:
         return ApiError(413, message, code="too_large")
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._body_until - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            late = "The body did not come in time: send it faster, or less."
+            raise ApiError(408, late, code="body_timeout") from None
+        if message["type"] == "http.disconnect":
+            raise _gone()
+        self._whole = not message.get("more_body", False)
         self._read += len(message.get("body", b""))
         if self._read > self._most:
             raise self._too_large()

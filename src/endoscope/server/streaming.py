@@ -1,10 +1,8 @@
-"""Answering: as server-sent events or whole, and noticing when the client has gone."""
+"""Answering: as server-sent events or whole."""
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any, TypeVar
 
 from anyio import CancelScope
 from fastapi import Request, Response
@@ -12,18 +10,13 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
 from endoscope.server.answers import Answer
+from endoscope.server.edge import unless_gone
 from endoscope.server.errors import ApiError, fault
 from endoscope.server.joining import join
 from endoscope.server.logs import log
 from endoscope.server.pieces import Piece
 from endoscope.server.shapes import Shape
 from endoscope.server.work import Job
-
-T = TypeVar("T")
-
-
-class GoneError(Exception):
-    """The client has closed the connection."""
 
 
 async def answer(request: Request, job: Job, shape: Shape, *, stream: bool) -> Response:
@@ -32,8 +25,7 @@ async def answer(request: Request, job: Job, shape: Shape, *, stream: bool) -> R
     The status of a stream is sent with its first token: what goes wrong before has its own.
 
     Raises:
-        ApiError: the job failed, as a whole or before the stream began.
-        GoneError: the client has gone.
+        ApiError: the job failed, as a whole or before the stream began; or the client has gone.
     """
     pieces = job.pieces()
     if not stream:
@@ -46,30 +38,6 @@ async def answer(request: Request, job: Job, shape: Shape, *, stream: bool) -> R
         await pieces.aclose()
         raise
     return _Events(_events(first, pieces, job, shape))
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what work gives; cancel it if the client goes away before.
-
-    Raises:
-        GoneError: it has.
-    """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise GoneError
-    finally:
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _events(

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from endoscope.errors import InputError
 from endoscope.server.auth import Keys
+from endoscope.server.edge import LOCAL, hosts_of
 from endoscope.server.proxy import Proxy
 from endoscope.server.proxy.upstream import Upstream, read_key
 from tests.server.proxy.provider import Pair, Serving, chat, guard, served
@@ -113,12 +114,26 @@ def test_a_key_of_the_proxys_goes_out_in_place_of_the_clients() -> None:
     assert "api-key" not in sent
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1"])
+def test_without_keys_a_local_address_answers_to_local_names_alone(address: str) -> None:
+    assert hosts_of(address, Keys()) == LOCAL
+    assert hosts_of(address, Keys(["k" * 16])) is hosts_of("0.0.0.0", Keys()) is None
+
+
 def test_clients_may_need_a_key() -> None:
     with served(guard(), key="sk-provider", keys=Keys(["a-long-enough-key"])) as pair:
         assert pair.post("/v1/chat/completions", BODY).status_code == 401
         headers = {"authorization": "Bearer a-long-enough-key"}
         assert pair.post("/v1/chat/completions", BODY, headers=headers).status_code == 200
         assert len(pair.provider.bodies) == 1
+
+
+def test_a_page_that_points_its_own_name_here_gets_no_key_of_the_provider() -> None:
+    proxy = Proxy(guard(), Upstream("http://127.0.0.1:1", key="sk-p"), hosts=LOCAL)
+    with Serving(proxy.edge) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"Host": "a.example"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "wrong_host")
+        assert httpx.post(f"{url}/v1/chat/completions", json=BODY).status_code == 502
 
 
 def test_silence_has_an_end() -> None:

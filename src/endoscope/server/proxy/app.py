@@ -3,11 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_bytes
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -19,8 +19,8 @@ from starlette.websockets import WebSocketClose
 
 from endoscope.guard import Guard
 from endoscope.server.auth import Keys
-from endoscope.server.bodies import check_type, read_json
-from endoscope.server.edge import Edge
+from endoscope.server.bodies import check_type, parse
+from endoscope.server.edge import Edge, unless_gone
 from endoscope.server.errors import ApiError
 from endoscope.server.logs import log
 from endoscope.server.proxy import requests
@@ -35,7 +35,6 @@ from endoscope.server.proxy.sse import BrokenStreamError, event
 from endoscope.server.proxy.upstream import Upstream, failure, headers_back
 from endoscope.server.proxy.vault import Vault
 
-T = TypeVar("T")
 _READERS = {
     "/v1/chat/completions": requests.CHAT,
     "/v1/completions": requests.COMPLETION,
@@ -70,6 +69,7 @@ class Proxy:
         upstream: where scrubbed requests go.
         settings: how it behaves.
         keys: what clients must send, if the provider's key is not theirs.
+        hosts: names that the proxy may be called by (see `Edge`).
 
     Raises:
         InputError: the policy has a label that cannot be a placeholder.
@@ -81,6 +81,7 @@ class Proxy:
         upstream: Upstream,
         settings: Settings | None = None,
         keys: Keys | None = None,
+        hosts: frozenset[str] | None = None,
     ) -> None:
         settings = settings or Settings()
         form = Form(guard.policy.redacted)
@@ -97,15 +98,15 @@ class Proxy:
             Route("/metrics", self._metrics, methods=_METHODS),
         ]
         router = Router(routes, redirect_slashes=False, default=_refuse, lifespan=self._lifespan)
-        self.edge = Edge(router, keys=keys, count=self.metrics.answered)
+        self.edge = Edge(router, keys=keys, hosts=hosts, count=self.metrics.answered)
 
     async def _forward(self, request: Request) -> Response:
         _check_method(request, "POST")
         _check(request)
         path = request.url.path
-        body = read_json(await request.body())
+        body = await parse(await request.body())
         vault = self.sessions.vault(request.headers)
-        sent = await _while_connected(request, self._scrubbed(request, body, _READERS[path], vault))
+        sent = await unless_gone(request, self._scrubbed(request, body, _READERS[path], vault))
         wanted = sent.get("response_format") or {}
         answers = Answers(vault, json_content=wanted.get("type", "text") != "text")
         data = json.dumps(sent, allow_nan=False).encode()
@@ -122,7 +123,7 @@ class Proxy:
         """Return what goes out in place of a body."""
         began = time.monotonic()
         plan = Plan(self._key)
-        outgoing = reader(body, "", plan)
+        outgoing = await asyncio.to_thread(reader, body, "", plan)  # a long one takes seconds
         owner = self.sessions.owner(request.headers)
         found = await self.scanner.scan(map(document_text, plan.documents), owner)
         counts = await self.scanner.run(replace, plan.documents, found, vault)
@@ -138,13 +139,13 @@ class Proxy:
         """Ask the provider and return its answer."""
         path = request.url.path.removeprefix("/v1")
         asked = self.upstream.send(request.method, path, request.headers, body)
-        answer = await _while_connected(request, asked)
+        answer = await unless_gone(request, asked)
         headers = headers_back(answer)
         _note(request, upstream=answer.status_code)
         if headers.get("content-type", "").startswith("text/event-stream"):
             _note(request, streamed=True)
             return _Streamed(answer, Stream(answers), headers)
-        content = await _while_connected(request, _read(answer))
+        content = await unless_gone(request, _read(answer))
         if request.url.path not in _AS_IT_IS or answer.is_error:
             content = answers.whole(content)
         return Response(content, answer.status_code, headers)
@@ -219,27 +220,6 @@ async def _read(answer: httpx.Response) -> bytes:
         raise failure(error) from None
     finally:
         await answer.aclose()
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what some work gives; stop it when the client goes."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ApiError(499, "The client has gone.", code="client_gone")
-    finally:
-        for task in (working, gone):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _check(request: Request) -> None:
