@@ -1,9 +1,11 @@
 """Places, waiting, time limits, clients that go away, and the end of the server."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -183,6 +185,50 @@ def test_after_the_grace_period_they_end_with_what_they_have() -> None:
     assert choice["finish_reason"] == "length"
     assert 1 <= len(choice["text"]) < 100
     assert seconds < 5
+
+
+def test_who_waits_at_the_end_is_told_to_try_again() -> None:
+    limits = Limits(requests=1, waiting=2, seconds=30, tokens=200)
+    with running(fake_served(0.02, limits=limits), grace=0.1) as (url, app):
+
+        async def both() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+                ask = [asyncio.create_task(client.post("/v1/completions", json=SLOW)) for _ in "ab"]
+                await eventually(lambda: app.worker.slots.waiting == 1)
+                signalled(app)
+                return await asyncio.gather(*ask)
+
+        first, second = sorted(asyncio.run(both()), key=lambda answer: answer.status_code)
+    assert first.json()["choices"][0]["finish_reason"] == "length"
+    assert (second.status_code, second.json()["error"]["code"]) == (503, "timeout")
+
+
+@contextmanager
+def half_a_body(url: str) -> Iterator[socket.socket]:
+    """A connection on which the beginning of a request was sent."""
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{{".encode())
+        yield connection
+
+
+def test_a_body_that_does_not_come_has_an_end() -> None:
+    with running(fake_served()) as (url, app):
+        app.edge.body_seconds = 0.1
+        with half_a_body(url) as connection:
+            assert b" 408 " in connection.recv(100)
+        asyncio.run(eventually(lambda: not app.edge.running))
+
+
+def test_who_goes_in_the_midst_of_a_body_is_no_fault_of_the_server() -> None:
+    with running(fake_served()) as (url, app):
+        with half_a_body(url):
+            asyncio.run(eventually(lambda: app.edge.running))
+        asyncio.run(eventually(lambda: not app.edge.running))
+        counted = app.metrics.text().decode()
+        assert 'endoscope_responses_total{path="/v1/completions",status="499"} 1.0' in counted
+        assert 'status="500"' not in counted
 
 
 def test_an_engine_that_has_ended_and_a_request_that_it_refuses() -> None:

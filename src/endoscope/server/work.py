@@ -161,6 +161,9 @@ class Job:
         timer = loop.call_later(deadline - time.monotonic(), self.expire)
         self._running.add(request.id)
         try:
+            if self.timed_out:  # the server ended while it waited
+                queue.put_nowait((number, self._out_of_time(Piece())))
+                return "timeout"
             async with asyncio.timeout(deadline + _LATE - time.monotonic()):
                 async with aclosing(self._stream(request)) as stream:
                     async for piece in stream:
