@@ -185,6 +185,8 @@ def test_a_direction_brings_its_site_and_may_be_put_elsewhere() -> None:
         erase(V[None], site=SITE)
     with pytest.raises(InputError, match="one direction, not a subspace of 2"):
         add(both, 1)
+    with pytest.raises(InputError, match="a Direction or numbers, not str"):
+        add("sea", 1, site=SITE)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="does not say where"):
         add(V, 1)
 
@@ -248,3 +250,9 @@ def test_what_makes_no_sense_is_refused_in_one_line(make: Any, match: str) -> No
 def test_what_does_not_fit_the_model_is_refused(one: Intervention, match: str) -> None:
     with pytest.raises(InputError, match=rf"Intervention 2 .*{match}"):
         compile_interventions([ablate(torch.ones(5), site=SITE), one], 5, lambda _: 10.0)
+
+
+def test_lists_and_arrays_are_vectors_too() -> None:
+    expected = add(V, 1, site=SITE)
+    assert add(V.tolist(), 1, site=SITE) == expected  # type: ignore[arg-type]
+    assert add(V.numpy(), 1, site=SITE) == expected  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def fit(
 ) -> None:
     """Fit a direction, and measure it on what it has not seen.
 
-    Example: `endoscope direction fit sea.pairs.jsonl --model smollm2-135m-instruct
+    Example: `endoscope direction fit pairs.jsonl --model smollm2-135m-instruct
     --site resid_post.16 -o sea`
     """
     from endoscope.artifacts import check_free

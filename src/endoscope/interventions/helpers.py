@@ -231,7 +231,7 @@ def _common(
     gate: Gate | None,
 ) -> dict[str, Any]:
     if site is None:
-        if isinstance(direction, Tensor):
+        if not hasattr(direction, "site"):
             raise InputError("A tensor does not say where it belongs.", 'Give site="kind.layer".')
         site = direction.site
     return {"site": site, "positions": positions, "keep_norm": keep_norm, "gate": gate}
@@ -248,7 +248,13 @@ def _vector(direction: Directed, verb: str) -> tuple[float, ...]:
 
 
 def _basis(direction: Directed) -> tuple[tuple[float, ...], ...]:
-    tensor = torch.as_tensor(direction if isinstance(direction, Tensor) else direction.basis)
+    try:  # numbers of other kinds serve as well: lists, arrays
+        tensor = torch.as_tensor(getattr(direction, "basis", direction))
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"A direction is a Direction or numbers, not {type(direction).__name__}.",
+            "Give a Direction, or a tensor with site=.",
+        ) from None
     if tensor.ndim not in (1, 2):
         raise InputError(
             f"A direction of shape {list(tensor.shape)} was given.",
