@@ -262,3 +262,8 @@ def test_a_policy_that_cannot_be_used_here(tiny: Path, content: str, says: str) 
     file.write_text(content)
     with pytest.raises(InputError, match=says):
         load(Options(str(tiny / "tiny"), guards={"policy": str(file)}))
+
+
+def test_it_does_not_listen_beyond_this_machine_without_keys() -> None:
+    with pytest.raises(InputError, match=r"no key is set.*127\.0\.0\.1"):
+        app(["serve", "no-such-model", "--host", "0.0.0.0"], standalone_mode=False)

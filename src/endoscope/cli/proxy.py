@@ -1,7 +1,6 @@
 """`endoscope proxy`: keep personal data from a provider of models."""
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -111,19 +110,18 @@ def proxy(
             "Give --upstream-key-env too.",
         )
     keys = Keys.read(api_key_env)
+    hosts = hosts_of(host, keys)
+    if upstream_key_env and not keys and hosts is None:
+        raise InputError(
+            "Anybody who reaches this address could use the provider's key.",
+            "Give --api-key-env, or listen on 127.0.0.1.",
+        )
     opened = Policy.load(policy)  # what is wrong is said before the model, which takes longer
     provider = Upstream(upstream, timeout=timeout, key=read_key(upstream_key_env))
     guard = Guard.load(opened, model=model, device=device)
     logs.start()
     settings = Settings(session_ttl=session_ttl, most_characters=max_characters)
-    hosts = hosts_of(host, keys)
     application = Proxy(guard, provider, settings, keys, hosts)
-    if upstream_key_env and not keys and hosts is None:
-        print(
-            "endoscope: anybody who reaches this address can use the provider's key: give "
-            "--api-key-env.",
-            file=sys.stderr,
-        )
 
     def ready(url: str) -> None:
         about = {"url": f"{url}/v1", "upstream": provider.url, "policy": opened.name}

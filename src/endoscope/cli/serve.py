@@ -1,7 +1,6 @@
 """`endoscope serve`: an OpenAI-compatible server that reads and steers as it streams."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -136,12 +135,12 @@ def serve(
         keys=keys,
     )
     hosts = hosts_of(host, keys)
-    app = App(load(options), hosts)
     if not keys and hosts is None:
-        print(
-            "endoscope: anybody who reaches this address can use it: no key is set.",
-            file=sys.stderr,
+        raise InputError(
+            "Anybody who reaches this address could use the model: no key is set.",
+            "Give --api-key-file or --api-key-env, or listen on 127.0.0.1.",
         )
+    app = App(load(options), hosts)
     Server(
         app.edge, host, port, ready=partial(_say_ready, as_json), grace=grace, cut=app.worker.cut
     ).listen()
