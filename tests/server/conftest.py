@@ -1,6 +1,8 @@
 """One server with the fake engine for each module that asks for it."""
 
+import ssl
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import httpx
@@ -32,6 +34,14 @@ class Serving(NamedTuple):
 
     def post(self, path: str, body: Any, **more: Any) -> httpx.Response:
         return httpx.post(self.url + path, json=body, timeout=30, **more)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_once() -> Iterator[None]:
+    """Every client reads all certificates anew, which takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="module")
