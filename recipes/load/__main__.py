@@ -5,7 +5,9 @@
 Starts `endoscope serve` on a free loopback port in fp32, asks each greedy request of the mix alone
 first, then lets the clients ask at random: plain, steered each in its own way, probed, guarded,
 streamed or not, some leaving in the midst, some malformed. Prints one JSON object; exits with 1
-where an answer was wrong, a bad request got a 5xx, or memory grew by more than `--growth`.
+where an answer was wrong or none was compared, a request got a 5xx (but for 503 where it waited too
+long), something still ran when all clients had gone, the server did not end well, or memory grew by
+more than `--growth`.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from recipes.load.server import Memory, serving
 from recipes.load.solo import Reference, reference
 
 _WARM = 0.2  # of the time: memory is compared from there on
+_ENDING = 10  # seconds
 
 
 def main() -> None:
@@ -50,8 +53,9 @@ def main() -> None:
         summary["exit_of_server"] = process.returncode
     print(json.dumps(summary, indent=2))
     growth = summary["memory"]["growth"]
-    bad = summary["wrong"] or summary["server_errors"] or summary["refused_wrongly"]
-    sys.exit(1 if bad or growth > options.growth else 0)
+    bad = ("wrong", "server_errors", "refused_wrongly", "left_running", "exit_of_server")
+    failed = any(summary[what] for what in bad) or not summary["compared"]
+    sys.exit(1 if failed or growth > options.growth else 0)
 
 
 async def _run(
@@ -72,7 +76,7 @@ async def _run(
         )
         watching.cancel()
         seconds = time.monotonic() - began
-        left = (await client.get("/metrics")).text
+        left = await _left_running(client)
     return {
         "clients": options.clients,
         "seconds": round(seconds, 1),
@@ -85,7 +89,7 @@ async def _run(
         "wrong": tally.wrong,
         "server_errors": tally.server_errors,
         "refused_wrongly": tally.refused_wrongly,
-        "left_running": _gauge(left, "endoscope_generations_running"),
+        "left_running": left,
         "memory": memory.report(_WARM),
     }
 
@@ -107,9 +111,16 @@ async def _client(
         await ask(client, asks[number], references[number], tally, random.random() < 0.5, leave)
 
 
-def _gauge(metrics: str, name: str) -> float:
-    lines = (line.split() for line in metrics.splitlines())
-    return next(float(words[1]) for words in lines if words[0] == name)
+async def _left_running(client: httpx.AsyncClient) -> float:
+    """Return how many generations run once those of clients that left have had time to end."""
+    running = 0.0
+    for _ in range(_ENDING):
+        lines = map(str.split, (await client.get("/metrics")).text.splitlines())
+        running = next(float(w[1]) for w in lines if w[0] == "endoscope_generations_running")
+        if not running:
+            break
+        await asyncio.sleep(1)
+    return running
 
 
 if __name__ == "__main__":

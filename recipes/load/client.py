@@ -46,12 +46,14 @@ async def ask(
             status, whole = response.status_code, True
             if status == 200:
                 heard.take(response.json()["choices"][0])
+            else:
+                heard.refused = response.json()["error"]["code"]
     except httpx.HTTPError as error:
         tally.server_errors[type(error).__name__] += 1
         return
     tally.outcomes[f"{one.kind} {status}{'' if whole else ' left'}"] += 1
     if status != 200:
-        if status not in (429, 503):
+        if status != 429 and heard.refused != "timeout":  # both: too much at once
             tally.server_errors[f"{one.kind} {status}"] += 1
         return
     tally.tokens += len(heard.tokens)
@@ -70,7 +72,7 @@ async def _streamed(
     pieces = 0
     async with client.stream("POST", one.path, json=one.body | {"stream": True}) as response:
         if response.status_code != 200:
-            await response.aread()
+            heard.refused = json.loads(await response.aread())["error"]["code"]
             return response.status_code, True
         async for line in response.aiter_lines():
             data = line.removeprefix("data: ")

@@ -26,6 +26,7 @@ class Heard:
         gaps: between the two most probable tokens, at each.
         readings: by position.
         finish: why it ended.
+        refused: the code of the error that came instead.
     """
 
     text: str = ""
@@ -34,6 +35,7 @@ class Heard:
     gaps: list[float] = field(default_factory=list)
     readings: dict[int, float] = field(default_factory=dict)
     finish: str | None = None
+    refused: str | None = None
 
     def take(self, choice: dict[str, Any]) -> None:
         """Take a whole choice or a piece of one, of either API."""
