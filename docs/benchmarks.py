@@ -38,7 +38,8 @@ prompts, and must come to the same texts. `generate` is transformers' own, on on
 `limit` is a bare loop around the model that knows nothing of requests; TransformerLens and nnsight
 add the same vector to each row in a hook. Against `plain`, our own engine without anything added,
 the cost of probes and interventions is told twice: by the paired ratio, and by the time that the
-added operations take beside that of a bare step, which other processes disturb less.
+added operations take beside that of a bare step, which other processes disturb less. Every side had
+one thread (`OMP_NUM_THREADS=1`): on a shared machine two threads wait for each other.
 
 `make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
 results.
