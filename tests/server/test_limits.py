@@ -93,8 +93,8 @@ def test_who_waits_and_goes_away_leaves_the_line(slow: Serving) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_time_limit_ends_an_answer_with_what_it_has(stream: bool) -> None:
-    limits = Limits(requests=2, waiting=2, seconds=0.5, tokens=200)
-    with running(fake_served(0.02, limits=limits)) as (url, app):
+    limits = Limits(requests=2, waiting=2, seconds=2.0, tokens=200)
+    with running(fake_served(0.1, limits=limits)) as (url, app):
         client = Serving(url, app).client()
         made: Any = client.completions.create(
             **SLOW, stream=stream, extra_body={"endoscope": {"probes": []}}
@@ -108,8 +108,8 @@ def test_the_time_limit_ends_an_answer_with_what_it_has(stream: bool) -> None:
 
 
 def test_of_several_choices_the_time_limit_ends_those_that_wait() -> None:
-    limits = Limits(requests=1, waiting=2, seconds=0.5, tokens=200)
-    with running(fake_served(0.02, limits=limits)) as (url, app):
+    limits = Limits(requests=1, waiting=2, seconds=2.0, tokens=200)
+    with running(fake_served(0.1, limits=limits)) as (url, app):
         answer = Serving(url, app).client().completions.create(**SLOW, n=2)
         first, second = answer.choices
         assert len(first.text) > 1
@@ -119,8 +119,8 @@ def test_of_several_choices_the_time_limit_ends_those_that_wait() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_who_has_no_token_in_time_is_told_to_try_again(stream: bool) -> None:
-    limits = Limits(requests=1, waiting=2, seconds=0.2, tokens=200)
-    with running(fake_served(0.4, limits=limits)) as (url, app):
+    limits = Limits(requests=1, waiting=2, seconds=0.5, tokens=200)
+    with running(fake_served(5.0, limits=limits)) as (url, app):
         late = Serving(url, app).post("/v1/completions", SLOW | {"n": 2, "stream": stream})
         assert late.status_code == 503
         assert late.json()["error"]["code"] == "timeout"
