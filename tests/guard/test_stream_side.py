@@ -8,7 +8,7 @@ from tests.guard.streams import random_text
 
 import endoscope
 from endoscope.engine import Model
-from endoscope.engine.reading import IncrementalReader
+from endoscope.engine.transformers_reading import IncrementalReader
 from endoscope.errors import InputError
 from endoscope.guard import Guard, Policy
 from endoscope.guard.loading import ProbeScorer, shipped_probes

@@ -24,7 +24,7 @@ from endoscope.interventions import Compiled, Intervention, Operator, compile_in
 from endoscope.models import LoadedModel, Site, Vocabulary
 
 
-class _AllRead(Exception):  # noqa: N818 - a signal, not an error
+class AllRead(Exception):  # noqa: N818 - a signal, not an error
     """Raised inside the forward pass once every site was read: what follows is not needed."""
 
 
@@ -220,12 +220,12 @@ class TransformersEngine:
             def visit(site: Site, value: Tensor) -> Tensor:
                 values[site] = value if change is None else change(site, value)
                 if len(values) == len(sites):
-                    raise _AllRead
+                    raise AllRead
                 return values[site]
 
             return visit
 
-        with suppress(_AllRead):
+        with suppress(AllRead):
             self._run(ids, mask, visits | {site: reading(visits.get(site)) for site in sites})
         return values
 

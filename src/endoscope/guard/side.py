@@ -5,8 +5,8 @@ from time import monotonic
 import torch
 from torch import Tensor
 
-from endoscope.engine.reading import IncrementalReader
 from endoscope.engine.requests import Step
+from endoscope.engine.transformers_reading import IncrementalReader
 from endoscope.errors import InputError
 from endoscope.guard.loading import ProbeScorer
 from endoscope.guard.released import Released

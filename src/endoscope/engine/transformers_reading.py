@@ -9,13 +9,9 @@ from transformers import DynamicCache
 
 from endoscope.engine.hooks import visiting
 from endoscope.engine.model import Model
-from endoscope.engine.transformers import TransformersEngine
+from endoscope.engine.transformers import AllRead, TransformersEngine
 from endoscope.errors import InputError
 from endoscope.models import Site
-
-
-class _AllRead(Exception):  # noqa: N818 - a signal, not an error
-    """Raised inside the forward pass once every site was read: what follows is not needed."""
 
 
 class IncrementalReader:
@@ -53,7 +49,7 @@ class IncrementalReader:
         def keep(site: Site, value: Tensor) -> Tensor:
             values[site] = value[0].clone()
             if len(values) == len(self._sites):
-                raise _AllRead
+                raise AllRead
             return value
 
         anatomy, device = self._model.loaded.anatomy, self._model.device
@@ -63,7 +59,7 @@ class IncrementalReader:
             hooks.enter_context(engine.lock)  # hooks are of the module: passes must not mix
             for site in self._sites:
                 hooks.enter_context(visiting(anatomy, site, keep))
-            hooks.enter_context(suppress(_AllRead))
+            hooks.enter_context(suppress(AllRead))
             anatomy.base(
                 input_ids=torch.tensor([list(ids)], device=device),
                 past_key_values=self._cache,
