@@ -8,8 +8,9 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.streams import alone, check, greedy, opened, readout, run, same, truth
+from tests.engine.streams import LABELS, alone, check, greedy, opened, readout, run, same, truth
 from tests.tiny import CONFIGS
+from torch import Tensor
 
 from endoscope.engine import Model
 from endoscope.engine.core import Limits
@@ -17,6 +18,8 @@ from endoscope.engine.requests import Request, Sampling
 from endoscope.engine.transformers import TransformersEngine
 from endoscope.errors import InputError
 from endoscope.interventions import Gate, Intervention, ablate, add, clamp
+from endoscope.models import Site
+from endoscope.readouts import FeatureSpec, LogisticHead, Readout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,6 +193,51 @@ def test_a_readout_that_gives_no_number_ends_its_request_alone(llama: Model) -> 
         ("error", "A readout gave no number.")
     ]
     check(llama, requests[1][1], steps["good"])
+
+
+class Failing(LogisticHead):
+    def combine(
+        self, projected: Tensor, documents: Tensor | None = None, *, first: int = 0
+    ) -> Tensor:
+        raise RuntimeError("about what was read")
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (Failing(torch.ones(3, 32), torch.zeros(3), LABELS), "failed (RuntimeError)."),
+        (LogisticHead(torch.full((3, 32), torch.nan), torch.zeros(3), LABELS), "gave no number."),
+    ],
+    ids=["raises", "nan"],
+)
+@pytest.mark.parametrize("site", ["resid_post.0", "resid_post.2"], ids=["at once", "deferred"])
+def test_a_gate_that_cannot_decide_ends_its_request_alone(
+    llama: Model, head: LogisticHead, says: str, site: str
+) -> None:
+    """A closed gate would be an answer; whoever relies on it must not get the unchanged text."""
+    gate = Gate(readout=Readout(FeatureSpec((Site.parse(site),)), head), label="x")
+    gated = add(torch.ones(32), 1, site="resid_post.1", gate=gate)
+    bad = Request("bad", (BOS, 5), Sampling(5, temperature=0.0), interventions=(gated,))
+    good = greedy("good", [BOS, 5], 5)
+    steps = run(
+        llama.engine.core(SMALL), [(0, bad), (0, good), (1, dataclasses.replace(bad, id="later"))]
+    )
+    for name in ("bad", "later"):
+        ended = [(one.finish, one.error) for one in steps[name]]
+        assert ended == [("error", f"A gate's probe {says}")]
+    check(llama, good, steps["good"])
+
+
+def test_a_gate_that_cannot_decide_is_an_error_where_a_text_is_read_in_one_pass(
+    llama: Model,
+) -> None:
+    head = LogisticHead(torch.full((3, 32), torch.nan), torch.zeros(3), LABELS)
+    gate = Gate(readout=Readout(FeatureSpec((Site.parse("resid_post.0"),)), head), label="x")
+    with (
+        llama.intervene(add(torch.ones(32), 1, site="resid_post.1", gate=gate)),
+        pytest.raises(InputError, match="gave no number"),
+    ):
+        llama.log_likelihood(["Hello"], [" you"])
 
 
 def test_a_long_prompt_lets_the_others_speak_in_between(llama: Model) -> None:

@@ -181,8 +181,8 @@ class Core:
         for one, chunk in zip(joining, chunks, strict=True):
             one.done += len(chunk)
         watch.read_chunks([len(chunk) for chunk in chunks], start)
-        self._operator.end_forward()
-        if joining[0].prompt_left and not joining[0].failed:
+        self._end_pass(joining)
+        if joining[0].prompt_left and joining[0].fault is None:
             return []
         # Of several prompts each is read to its end at once; so all of them generate from here on.
         self._rows += joining
@@ -203,8 +203,16 @@ class Core:
         for one in rows:
             one.done += 1
         watch.read_tokens()
-        self._operator.end_forward()
+        self._end_pass(rows)
         return self._sample(rows, final[:, 0])
+
+    def _end_pass(self, rows: list[Running]) -> None:
+        """Let deferred gates take effect, and find the requests whose probes have failed."""
+        self._operator.end_forward()
+        for one in rows:
+            one.fault = self._operator.faults.get(one.slot)
+            if one.readings is not None and one.readings.fault is not None:
+                one.fault = one.readings.fault
 
     def _sample(self, rows: list[Running], final: Tensor) -> list[tuple[str, Step]]:
         """Choose the next token of each row whose text goes on; let go of those that end.

@@ -26,6 +26,7 @@ class Running:
         slot: its number among the interventions; 0: it has none.
         done: how many of its tokens have been through the model.
         last: its last step, while the last token still goes through the model to be read.
+        fault: why it cannot go on, if it cannot.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Running:
         self.slot = 0
         self.done = 0
         self.last: Step | None = None
+        self.fault: str | None = None
         self._vocabulary = vocabulary
         self._ends = frozenset[int]() if request.sampling.ignore_eos else ends
         self._text = TextStream(vocabulary, request.sampling.stop)
@@ -65,11 +67,6 @@ class Running:
         """The token that goes through the model next, once the prompt has."""
         return self._generated[-1]
 
-    @property
-    def failed(self) -> bool:
-        """Whether a readout has failed."""
-        return self.readings is not None and self.readings.fault is not None
-
     def take(self, choice: Choice | None) -> Step | None:
         """Take what a pass brought; return the step that is due.
 
@@ -79,8 +76,8 @@ class Running:
         Args:
             choice: the token that follows; None: none does, as the last was read.
         """
-        if self.readings is not None and self.readings.fault is not None:
-            return self.end("error", self.readings.fault)
+        if self.fault is not None:
+            return self.end("error", self.fault)
         if choice is None:
             assert self.last is not None
             return self._read_out(self.last)

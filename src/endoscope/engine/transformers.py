@@ -270,6 +270,8 @@ def _changing(operator: Operator | None, mask: Tensor) -> dict[Site, Visit]:
     def change(site: Site, value: Tensor) -> Tensor:
         packed = rows.pack(value)
         changed = operator(site, packed, rows.slots, rows.positions)
+        if operator.faults:
+            raise InputError(next(iter(operator.faults.values())), "Use another probe.")
         return value if changed is packed else rows.put(value, changed)
 
     return dict.fromkeys(operator.sites, change)

@@ -1,6 +1,7 @@
 """The state of a gate while its request runs."""
 
 from bisect import bisect_right
+from math import isfinite
 
 from torch import Tensor
 
@@ -21,6 +22,10 @@ class GateState:
         stage: the intervention that it is for.
         prompt_length: tokens in the prompt, which counts as one forward pass.
         unscored: how many tokens at the start were added (BOS), which probes do not read.
+
+    Attributes:
+        fault: why it decides no more, if it does not: a probe that says nothing must not pass for a
+            "no".
     """
 
     def __init__(self, gate: Gate, stage: Stage, prompt_length: int, unscored: int) -> None:
@@ -36,6 +41,7 @@ class GateState:
         self._rows: dict[Site, Tensor] = {}
         self._fired: list[int] = []  # positions, ascending
         self._pending: list[int] = []  # fired in a pass that has not ended
+        self.fault: str | None = None
 
     def read(self, site: Site, rows: Tensor, positions: list[int]) -> None:
         """Take the rows `[n, d_model]` of the request in this pass; positions ascend."""
@@ -47,7 +53,11 @@ class GateState:
         if site == self._last:
             known = positions[new[0] :]
             self._next = known[-1] + 1
-            fired = self._score()
+            try:
+                fired = self._score()
+            except Exception as error:  # of the probe, so of its request and of nobody else
+                self.fault = f"A gate's probe failed ({type(error).__name__})."
+                fired = []
             (self._fired if self._immediate else self._pending).extend(fired)
             self._rows = {}
 
@@ -71,7 +81,11 @@ class GateState:
         # The score of a token is known `look_ahead` tokens after it.
         shift = self._first + self._gate.readout.spec.look_ahead
         scores = self._scorer.push(self._rows)
-        return [one.position + shift for one in scores if self._fires(one.probabilities)]
-
-    def _fires(self, probabilities: Tensor) -> bool:
-        return float(probabilities[self._label]) >= self._gate.threshold
+        values = [float(one.probabilities[self._label]) for one in scores]
+        if not all(map(isfinite, values)):
+            self.fault = "A gate's probe gave no number."
+        return [
+            one.position + shift
+            for one, value in zip(scores, values, strict=True)
+            if value >= self._gate.threshold
+        ]

@@ -36,6 +36,10 @@ class Operator:
         device: where the activations are.
         dtype: of the activations. It is computed in float32, or in this type where it is wider.
 
+    Attributes:
+        faults: why the gates of a slot decide no more, for the slots where they do not: what they
+            decided about is not to be used.
+
     Example:
         >>> operator = Operator()
         >>> operator.admit(1, compile_interventions([one], d_model, norms), prompt_length=7)
@@ -47,6 +51,7 @@ class Operator:
     ) -> None:
         self._device = torch.device(device)
         self._dtype = torch.promote_types(dtype, torch.float32)
+        self.faults: dict[int, str] = {}
         self._requests: dict[int, _Admitted] = {}
         self._banks: dict[Site, list[Bank]] = {}
         self._readers: dict[Site, list[tuple[int, GateState]]] = {}
@@ -91,6 +96,7 @@ class Operator:
     def release(self, slot: int) -> None:
         """Make a slot nobody's again."""
         self._forget(self._requests.pop(slot).compiled)
+        self.faults.pop(slot, None)
 
     def __call__(self, site: Site, h: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
         """Return what becomes of the rows of a forward pass at a site.
@@ -141,6 +147,8 @@ class Operator:
                 together = mine[-1] - mine[0] == len(mine) - 1
                 values = h[mine[0] : mine[-1] + 1] if together else h[mine]
                 gate.read(site, values, [positions[row] for row in mine])
+                if gate.fault is not None:
+                    self.faults[slot] = gate.fault
 
     def _forget(self, compiled: Compiled) -> None:
         """Have the banks of these sites made again when they are next needed."""
