@@ -11,6 +11,8 @@ from random import Random
 
 from tests.guard.streams import check, random_case
 
+from endoscope.guard import finding
+
 
 def one(seed: int) -> None:
     """Make, stream and compare the case of a seed; one in fifty is long."""
@@ -18,6 +20,7 @@ def one(seed: int) -> None:
     fragments = random.choice([2, 4, 8, 16, 30])
     if seed % 50 == 0:
         fragments = random.choice([200, 600])
+    finding.PATIENT = random.choice([4, 64, 1024])
     check(random, random_case(random, fragments))
 
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests.guard.streams import LABELS, Case, Scores, check, random_case, random
 from tests.scorers import NAMES, PatternScorer
 
 from endoscope.errors import InputError
-from endoscope.guard import VALIDATORS, Guard, GuardStream, Policy, Rule, UnscoredError
+from endoscope.guard import VALIDATORS, Guard, GuardStream, Policy, Rule, UnscoredError, finding
 from endoscope.guard.graphemes import LONGEST, Graphemes, clusters
 from endoscope.guard.stream import LONGEST_HOLD
 from endoscope.guard.unfinished import searchable, unfinished, unfinished_from
@@ -20,6 +21,7 @@ from endoscope.guard.words import share_words, words
 from endoscope.readouts import TokenScores
 
 SEEDS = st.integers(0, 2**32)
+KEY_LINE = "MIIEow+/AbCd1234" * 4 + "\n"
 
 
 @settings(max_examples=300)
@@ -34,6 +36,43 @@ def test_what_streams_is_the_redaction_of_the_finished_text(seed: int, fragments
 def test_also_where_most_of_a_long_text_is_forgotten(seed: int) -> None:
     random = Random(seed)
     check(random, random_case(random, 300))
+
+
+@settings(max_examples=100)
+@given(SEEDS, st.integers(1, 40))
+def test_also_where_long_values_are_not_looked_at_for_every_token(
+    seed: int, fragments: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finding, "PATIENT", 4)
+        random = Random(seed)
+        check(random, random_case(random, fragments))
+
+
+def test_a_long_key_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for every token from its beginning on, which on the event loop would take seconds."""
+    read = 0
+
+    def counted(pattern: Any, text: str, start: int, end: int) -> int:
+        nonlocal read
+        read += end - start
+        return unfinished_from(pattern, text, start, end)
+
+    monkeypatch.setattr(finding, "unfinished_from", counted)
+
+    def work(lines: int) -> int:
+        nonlocal read
+        read = 0
+        text = f"-----BEGIN PRIVATE KEY-----\n{lines * KEY_LINE}-----END PRIVATE KEY-----\nEnd."
+        stream = GuardStream(Policy(name="t", labels={"SECRET": Rule()}), LABELS, {})
+        out = ""
+        for start in range(0, len(text), 4):
+            piece = text[start : start + 4]
+            out += stream.push(piece, scores_of([(start, start + len(piece), "O", 1.0)])).text
+        assert out + stream.finish().text == "[SECRET]\nEnd."
+        return read
+
+    assert work(400) < 2.5 * work(200)
 
 
 @settings(max_examples=60)
@@ -100,9 +139,9 @@ def test_a_key_is_held_while_it_is_open() -> None:
     one = stream(SECRET=Rule())
     out = one.push("Key: " + key, tokens_of("Key: " + key), scored=5 + len(key))
     assert out.text == "Key: "
-    end = "-----END RSA " + "PRIVATE KEY-----\nbye bye"
+    end = "-----END RSA " + "PRIVATE KEY-----\nbye" + " bye" * (len(key) // 32 // 4)
     out = one.push(end, tokens_of(end, start=5 + len(key)), scored=5 + len(key) + len(end))
-    assert out.text == "[SECRET]\nbye"
+    assert out.text.startswith("[SECRET]\nbye")  # at the latest, a part of its length later
 
 
 def test_a_value_that_is_longer_than_can_be_held_fails() -> None:

@@ -12,6 +12,9 @@ from endoscope.guard.validators import Candidate, Touched, Validator
 from endoscope.guard.words import first_unfinished, share, words
 from endoscope.readouts import TokenScores
 
+PATIENT = 1024
+"""Characters of a value that has begun, after which it is not looked at for every token."""
+
 
 class Text(NamedTuple):
     """The end of a text, as far as it has come.
@@ -144,10 +147,19 @@ class FormFinder:
         self.validator = validator
         self.hold = 0
         self._place = 0  # where the search goes on
+        self._known = 0  # how much of the text was searched
 
     def advance(self, text: Text) -> list[Candidate]:
-        """Return the candidates that have become certain."""
+        """Return the candidates that have become certain.
+
+        A long value that has begun is searched again when it has grown by a part of itself: for
+        every token, a key of n characters would take time n squared.
+        """
         found: list[Candidate] = []
+        held = self._known - self.hold
+        if held > PATIENT and text.known - self._known < held // 32 and not text.ended:
+            return found
+        self._known = text.known
         while True:
             self.hold = len(text.text) if text.ended else self._first_unfinished(text)
             match = self.validator.form.search(text.normal, self._place, text.known)
@@ -166,6 +178,7 @@ class FormFinder:
         """Count from a later character on."""
         self.hold -= count
         self._place -= count
+        self._known -= count
 
 
 class Finder:
