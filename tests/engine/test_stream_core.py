@@ -240,6 +240,28 @@ def test_a_gate_that_cannot_decide_is_an_error_where_a_text_is_read_in_one_pass(
         llama.log_likelihood(["Hello"], [" you"])
 
 
+def test_memory_is_given_back_when_the_last_one_gives_up_waiting(llama: Model) -> None:
+    core = llama.engine.core(Limits(requests=1))
+    for name in ("runs", "waits"):
+        core.add(greedy(name, [BOS], 5))
+    core.step()
+    assert core.cache_bytes > 0
+    for name in ("runs", "waits"):
+        core.cancel(name)
+    assert [step.finish for _, step in core.step()] == ["cancelled", "cancelled"]
+    assert core.cache_bytes == 0
+
+
+def test_those_of_about_one_length_are_read_together_the_first_in_any_case(llama: Model) -> None:
+    core = llama.engine.core()
+    lengths = {"a": 20, "b": 2, "c": 19, "d": 3, "e": 40}
+    for name, length in lengths.items():
+        core.add(greedy(name, [BOS] * length, 2))
+    said = [[name for name, _ in core.step()] for _ in range(4)]
+    assert said[:3] == [["a", "c"], ["b", "d"], ["e"]]
+    assert sorted(said[3]) == sorted(lengths)
+
+
 def test_a_long_prompt_lets_the_others_speak_in_between(llama: Model) -> None:
     core = llama.engine.core(Limits(prompt_tokens=16))
     core.add(greedy("talks", [BOS], 40))

@@ -44,8 +44,8 @@ class Core:
     """Runs requests, one forward pass a step.
 
     The batch is: rows that generate, one token a pass; behind them the prompt that is being read,
-    in pieces, or a few short ones. A pass is of one kind or the other, in turns; where many wait
-    and few generate, up to `MOST_PIECES` of the second kind come in a row.
+    in pieces, or a few of about one length. A pass is of one kind or the other, in turns; where
+    many wait and few generate, up to `MOST_PIECES` of the second kind come in a row.
 
     Args:
         batch: the rows of the model.
@@ -118,16 +118,21 @@ class Core:
     def step(self) -> list[tuple[str, Step]]:
         """Run one forward pass at most and return what came of it, request by request."""
         out = self._cancel()
-        if self._pieces or not self._rows:
+        if not self._rows:
+            self._pieces = self._patience()
+        if self._pieces:
             self._invite()
             if self._joining:
                 self._pieces = max(0, self._pieces - 1)
                 return out + self._read_prompts()
         if not self._rows:
             return out
-        # The more wait for each that generates, the longer may those be kept waiting.
-        self._pieces = min(MOST_PIECES, max(1, len(self._waiting) // len(self._rows)))
+        self._pieces = self._patience()
         return out + self._generate()
+
+    def _patience(self) -> int:
+        """How many pieces are read in a row: the more wait for each that generates, the more."""
+        return min(MOST_PIECES, max(1, len(self._waiting) // max(1, len(self._rows))))
 
     def _cancel(self) -> list[tuple[str, Step]]:
         names, self._cancelled = self._cancelled, set()
@@ -141,13 +146,27 @@ class Core:
 
     def _invite(self) -> None:
         """Choose whose prompts are read next: the first that waits, and who fits beside it."""
-        if self._joining:
-            return
-        while self._waiting and self._fits(self._waiting[0]):
-            running = self._waiting.popleft()
-            self._joining.append(running)
-            if running.compiled is not None:
-                self._admit(running, running.unscored)
+        ready = [] if self._joining else self._ready()
+        for one in sorted(ready, key=lambda one: abs(one.prompt_left - ready[0].prompt_left)):
+            if self._fits(one):
+                self._waiting.remove(one)
+                self._joining.append(one)
+                if one.compiled is not None:
+                    self._admit(one, one.unscored)
+
+    def _ready(self) -> list[Running]:
+        """The first that wait, as many as there is room for: none of them delays another."""
+        ready: list[Running] = []
+        longest = max((one.longest for one in self._rows), default=0)
+        for one in self._waiting:
+            count = len(self._rows) + len(ready) + 1
+            longest = max(longest, one.longest)
+            if count > self._limits.requests:
+                break
+            if count > 1 and count * longest > self._limits.cache_tokens:
+                break
+            ready.append(one)
+        return ready
 
     def _admit(self, running: Running, first: int) -> None:
         """Give a request a slot for its interventions, whose gates read from a position on."""
@@ -157,11 +176,7 @@ class Core:
         self._operator.admit(running.slot, running.compiled, prompt, unscored=first)
 
     def _fits(self, running: Running) -> bool:
-        together = [*self._rows, *self._joining, running]
-        if len(together) > self._limits.requests:
-            return False
-        if len(together) * max(one.longest for one in together) > self._limits.cache_tokens:
-            return len(together) == 1
+        """Whether a prompt can be read beside those that are joining, with little padding."""
         if not self._joining:
             return True  # however long: it is read in pieces
         lengths = [one.prompt_left for one in (*self._joining, running)]
@@ -238,13 +253,19 @@ class Core:
         self._batch.cache.reserve(len(together), tokens, max(one.longest for one in together))
 
     def _leave(self, running: Running) -> None:
-        """Take a request out; the last rows close the gap, so that rows stay side by side."""
+        """Take a request out, and give all memory back after the last."""
         if running.slot:
             self._operator.release(running.slot)
             self._slots.add(running.slot)
         if running in self._waiting:
             self._waiting.remove(running)
-            return
+        else:
+            self._leave_batch(running)
+        if self.idle:
+            self._batch.cache.release()
+
+    def _leave_batch(self, running: Running) -> None:
+        """Take a row out of the batch; the last ones close the gap, so that all are neighbours."""
         cache = self._batch.cache
         row = [*self._rows, *self._joining].index(running)
         cache.wipe(row)
@@ -258,5 +279,3 @@ class Core:
                 cache.move(len(self._rows), row, last.done)
             for one in self._joining:
                 cache.move(len(self._rows) + 1, len(self._rows), one.done)
-        if not (self._rows or self._joining or self._waiting):
-            cache.release()
