@@ -89,7 +89,7 @@ def test_the_card_says_what_was_measured_on_what(direction: Direction) -> None:
     assert whose == {
         ("auroc", None, "test"),
         ("auroc", "random directions", "test"),
-        ("cosine_of_differences", None, "train"),
+        ("cosine_of_differences", None, "test"),
         ("cosine_of_halves", None, "train"),
         ("norm", None, "train"),
         ("norm_typical", None, "train"),

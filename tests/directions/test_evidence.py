@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from endoscope.artifacts import DataRef, Evidence
 from endoscope.directions import METHODS, Contrast, Estimate
-from endoscope.directions.evidence import agreement, erased, separability
+from endoscope.directions.evidence import agreement, alignment, erased, separability
 from tests.directions.contrasts import gaussian
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,8 +76,9 @@ def test_agreement_by_hand() -> None:
         rows, torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]), ("no", "yes"), paired=True
     )
     estimate = METHODS["mean"](pairs, 1)
-    found = by_metric(agreement(estimate, METHODS["mean"], pairs, 6.0, DATA, 0))
-    assert found["cosine_of_differences"].value == pytest.approx(0.6)
+    aligned = by_metric(alignment(estimate.basis, pairs, DATA, 0))
+    assert aligned["cosine_of_differences"].value == pytest.approx(0.6)
+    found = by_metric(agreement(METHODS["mean"], pairs, 1, 6.0, DATA, 0))
     assert found["norm"].value == pytest.approx(3.0)
     assert found["norm_typical"].value == pytest.approx(0.5)
     # each half has one pair: the cosine of (3, 4) and (3, -4)
@@ -95,13 +96,30 @@ def test_halves_of_much_material_agree_and_those_of_noise_do_not() -> None:
         paired=False,
     )
     halves = [
-        by_metric(agreement(METHODS["mean"](c, 1), METHODS["mean"], c, 1.0, DATA, 0))[
-            "cosine_of_halves"
-        ].value
+        by_metric(agreement(METHODS["mean"], c, 1, 1.0, DATA, 0))["cosine_of_halves"].value
         for c in (much, nothing)
     ]
     assert halves[0] > 0.8
     assert abs(halves[1]) < 0.2
+
+
+def test_single_differences_point_along_a_direction_in_noise_no_more_than_by_chance() -> None:
+    torch.manual_seed(0)
+    noise = Contrast(
+        torch.randn(200, 50, dtype=torch.float64),
+        torch.arange(200) % 2,
+        torch.arange(200) // 2,
+        ("no", "yes"),
+        paired=True,
+    )
+    train, test = noise.split(0.5, Random(0))
+    basis = METHODS["mean"](train, 1).basis
+    held_out, own = (alignment(basis, part, DATA, 0)[0] for part in (test, train))
+    assert held_out.low is not None
+    assert held_out.high is not None
+    assert held_out.low < 0 < held_out.high
+    assert own.low is not None
+    assert own.low > 0  # which is why it is not measured there
 
 
 def test_what_an_erasure_leaves_on_held_out_rows() -> None:

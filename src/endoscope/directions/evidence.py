@@ -49,26 +49,50 @@ def separability(
     return found
 
 
+def alignment(basis: Tensor, held_out: Contrast, data: DataRef, seed: int) -> list[Evidence]:
+    """Return `cosine_of_differences`, of two classes: how far single units point along.
+
+    It is the mean cosine of the held-out units' differences with the direction (with a subspace:
+    the share of their length that lies in it). On the units that it was fitted on, a direction in
+    pure noise would reach one over the root of their number.
+    """
+    if len(held_out.labels) > 2:
+        return []
+    differences = held_out.differences()
+    along = differences @ basis.T
+    parts = along[:, 0] if len(basis) == 1 else along.norm(dim=1)
+    cosines = (parts / differences.norm(dim=1).clamp(min=1e-12)).numpy()
+    n = len(cosines)
+    value = float(cosines.mean())
+    low, high = bootstrap_interval(lambda units: float(cosines[units].mean()), n, seed=seed)
+    return [
+        Evidence(
+            metric="cosine_of_differences",
+            value=value,
+            low=min(low, value),
+            high=max(high, value),
+            n=n,
+            data=data,
+            split="test",
+        )
+    ]
+
+
 def agreement(
-    estimate: Estimate,
     method: Method,
     train: Contrast,
+    rank: int,
     typical_norm: float,
     data: DataRef,
     seed: int,
 ) -> list[Evidence]:
     """Return how far the training material agrees with itself, and how far the classes are apart.
 
-    - `cosine_of_differences`: mean cosine of the units' differences with the direction (with a
-      subspace: the share of their length that lies in it);
     - `cosine_of_halves`: similarity of directions fitted on random halves of the units, with the
       range that 95% of the halvings lie in;
     - `norm`: of the difference of the means, absolute; `norm_typical`: in typical norms.
     """
-    found = []
-    if len(train.labels) == 2:
-        found.append(_cosines(estimate.basis, train, data, seed))
-    found.append(_halves(method, train, len(estimate.basis), data, seed))
+    found = [_halves(method, train, rank, data, seed)]
     several = len(train.labels) > 2
     for label in range(1, len(train.labels)):
         name = train.labels[label] if several else None
@@ -129,25 +153,6 @@ def _of_random(
         label=name,
         baseline="random directions",
         note=f"Mean and 95% range of {RANDOM_DIRECTIONS}, each counted both ways.",
-    )
-
-
-def _cosines(basis: Tensor, train: Contrast, data: DataRef, seed: int) -> Evidence:
-    differences = train.differences()
-    along = differences @ basis.T
-    parts = along[:, 0] if len(basis) == 1 else along.norm(dim=1)
-    cosines = (parts / differences.norm(dim=1).clamp(min=1e-12)).numpy()
-    n = len(cosines)
-    value = float(cosines.mean())
-    low, high = bootstrap_interval(lambda units: float(cosines[units].mean()), n, seed=seed)
-    return Evidence(
-        metric="cosine_of_differences",
-        value=value,
-        low=min(low, value),
-        high=max(high, value),
-        n=n,
-        data=data,
-        split="train",
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from endoscope.artifacts import Card, DataRef
 from endoscope.directions.command import command_line
 from endoscope.directions.contrast import Contrast
-from endoscope.directions.evidence import agreement, erased, separability
+from endoscope.directions.evidence import agreement, alignment, erased, separability
 from endoscope.directions.methods import METHODS, Estimate
 from endoscope.directions.sources import Source
 from endoscope.engine import Model
@@ -58,7 +58,8 @@ def fit_sites(
         evidence = (
             *separability(estimate.basis, train, test, tested, seed),
             *erased(estimate, test, tested, seed),
-            *agreement(estimate, METHODS[method], train, norm, source.ref, seed),
+            *alignment(estimate.basis, test, tested, seed),
+            *agreement(METHODS[method], train, len(estimate.basis), norm, source.ref, seed),
         )
         command = command_line(model, source, site, method, rank, held_out, seed)
         title = name or Path(source.ref.name).name.partition(".")[0]
