@@ -59,6 +59,12 @@ def test_a_seed_repeats_and_prompts_differ(model: Model) -> None:
 def test_what_cannot_be_generated_is_refused(model: Model) -> None:
     with pytest.raises(InputError, match="Put it in a list"):
         model.generate("text")
+    with pytest.raises(InputError, match="Give a list"):
+        model.generate(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not NoneType"):
+        model.generate([None])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="stop is"):
+        model.generate(["text"], stop=3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="chat template"):
         model.generate([[{"role": "user", "content": "hi"}]])
     with pytest.raises(InputError, match="more than the 512"):

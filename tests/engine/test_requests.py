@@ -74,6 +74,10 @@ def test_a_request_in_json_is_as_the_schema_says() -> None:
     "options",
     [
         {"max_tokens": 0},
+        {"max_tokens": 1.5},
+        {"temperature": "hot"},
+        {"seed": "one"},
+        {"stop": (3,)},
         {"temperature": -0.1},
         {"temperature": math.nan},
         {"top_p": 0.0},

@@ -80,7 +80,7 @@ def test_a_key_that_is_none(content: str, tmp_path: Path) -> None:
     file.write_text(content)
     with pytest.raises(InputError, match="API key"):
         Keys.read(file=file)
-    with pytest.raises(InputError, match="API key"):
+    with pytest.raises(InputError, match=r"API key in \$A_VARIABLE_THAT_IS_NOT_SET"):
         Keys.read("A_VARIABLE_THAT_IS_NOT_SET")
     with pytest.raises(InputError, match="cannot be read"):
         Keys.read(file=tmp_path / "nothing")

@@ -94,6 +94,7 @@ def test_what_changes_nothing_is_accepted(serving: Serving, more: dict[str, Any]
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 201}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 3, "max_completion_tokens": 2}, "max_tokens"),
         ({"logprobs": 3}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),

@@ -210,7 +210,8 @@ def _numbers(text: str, what: str) -> list[float]:
     try:
         return [float(part) if what == "strengths" else int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"These {what} are no numbers.", "Write them as 8,12,16.") from None
+        example = "0.1,0.2" if what == "strengths" else "8,12,16"
+        raise InputError(f"These {what} are no numbers.", f"Write them as {example}.") from None
 
 
 def _positions(text: str) -> Any:

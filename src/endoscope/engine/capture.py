@@ -1,6 +1,6 @@
 """Activations for every token of texts, in memory or in a store."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,6 +40,20 @@ class Prepared(NamedTuple):
         return self.row.ids[self.row.start :]
 
 
+def check_texts(texts: Sequence[Text]) -> None:
+    """Refuse what is no list of texts and conversations.
+
+    Raises:
+        InputError: it is one text, or something else altogether.
+    """
+    if isinstance(texts, str):
+        raise InputError("One text was given where texts are expected.", "Put it in a list.")
+    if not isinstance(texts, Collection):
+        raise InputError("No texts were given.", "Give a list of them.")
+    for strange in (t for t in texts if not isinstance(t, str | list | tuple)):
+        raise InputError(f"A text is a string or a list of messages, not {type(strange).__name__}.")
+
+
 def prepare(
     texts: Sequence[Text],
     tokenizer: TextTokenizer,
@@ -53,10 +67,7 @@ def prepare(
     Raises:
         InputError: a text cannot be encoded, or the ids do not fit the texts.
     """
-    if isinstance(texts, str):
-        raise InputError("One text was given where texts are expected.", "Put it in a list.")
-    for strange in (t for t in texts if not isinstance(t, str | list | tuple)):
-        raise InputError(f"A text is a string or a list of messages, not {type(strange).__name__}.")
+    check_texts(texts)
     if readings not in (1, 2):
         raise InputError(f"A text can be read once or twice, not {readings} times.")
     names = [str(i) for i in range(len(texts))] if ids is None else list(ids)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from endoscope.engine.base import Engine
-from endoscope.engine.capture import Text
+from endoscope.engine.capture import Text, check_texts
 from endoscope.engine.requests import Request, Sampling, Step
 from endoscope.errors import InputError
 from endoscope.interventions import Intervention
@@ -33,8 +33,7 @@ def generate(
     progress: bool,
 ) -> list[str]:
     """Return the generated text of each prompt, in order (see `Model.generate`)."""
-    if isinstance(prompts, str):
-        raise InputError("One prompt was given where prompts are expected.", "Put it in a list.")
+    check_texts(prompts)
     requests = [
         Request(
             str(number), prompt_ids(engine, prompt), _seeded(sampling, number), {}, interventions

@@ -1,7 +1,7 @@
 """The model that a user holds: what `endoscope.open` returns."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -400,4 +400,4 @@ class Model:
 
 
 def _several(texts: Sequence[str]) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+    return tuple(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else (texts,)

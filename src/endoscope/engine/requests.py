@@ -5,6 +5,8 @@ These are the contract of every engine; `engine.schemas.schemas()` gives them as
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -49,15 +51,32 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, good, hint in (
-            ("max_tokens", self.max_tokens >= 1, "Give 1 or more."),
-            ("temperature", 0 <= self.temperature <= 2, "Give a number from 0 to 2."),
-            ("top_p", 0 < self.top_p <= 1, "Give a number above 0, up to 1."),
-            ("top_k", self.top_k is None or self.top_k >= 1, "Give 1 or more."),
-            ("stop", all(self.stop) and len(self.stop) <= 16, "Give up to 16 texts, none empty."),
-            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "Give 0 to 20."),
+            ("max_tokens", _whole(self.max_tokens, 1), "Give a whole number from 1."),
+            ("temperature", _number(self.temperature, 0, 2), "Give a number from 0 to 2."),
+            (
+                "top_p",
+                _number(self.top_p, 0, 1) and self.top_p > 0,
+                "Give a number above 0, up to 1.",
+            ),
+            ("top_k", self.top_k is None or _whole(self.top_k, 1), "Give a whole number from 1."),
+            ("seed", self.seed is None or _whole(self.seed), "Give a whole number."),
+            ("stop", _are_stops(self.stop), "Give up to 16 texts, none empty."),
+            ("logprobs", self.logprobs is None or _whole(self.logprobs, 0, 20), "Give 0 to 20."),
         ):
             if not good:
                 raise InputError(f"{name} is {getattr(self, name)!r}.", hint)
+
+
+def _whole(value: object, low: float = -inf, high: float = inf) -> bool:
+    return isinstance(value, Integral) and low <= int(value) <= high
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, Real) and low <= float(value) <= high
+
+
+def _are_stops(texts: tuple[object, ...]) -> bool:
+    return len(texts) <= 16 and all(isinstance(text, str) and text for text in texts)
 
 
 GREEDY = Sampling(temperature=0.0)

@@ -122,7 +122,8 @@ class TextTokenizer:
             )
         except Exception as error:  # templates raise what they like
             raise InputError(
-                f"The model's chat template refuses the messages ({type(error).__name__})."
+                f"The model's chat template refuses the messages ({type(error).__name__}).",
+                'Give each a "role" that it knows and a "content" of text.',
             ) from error
         # Some templates write the BOS token that encoding puts before any text.
         doubled = self.hf.bos_token_id is not None and self.hf.bos_token_id in self.prefix()

@@ -11,6 +11,7 @@ from endoscope.errors import InputError
 from endoscope.server.errors import ApiError
 
 _SHORTEST = 16
+_MAKE_ONE = "Make one with `openssl rand -hex 32`."
 
 
 class Keys:
@@ -44,10 +45,12 @@ class Keys:
                 raise InputError(f"The key file {file} cannot be read.") from error
             found += [line.strip() for line in lines if not line.lstrip().startswith("#")]
         keys = [key for key in found if key]
-        if (env or file) and (not keys or any(len(key) < _SHORTEST for key in keys)):
+        where = " or ".join(str(place) for place in (env and f"${env}", file) if place)
+        if where and not keys:
+            raise InputError(f"There is no API key in {where}.", _MAKE_ONE)
+        if any(len(key) < _SHORTEST for key in keys):
             raise InputError(
-                f"There is no API key, or one is shorter than {_SHORTEST} characters.",
-                "Make one with `openssl rand -hex 32`.",
+                f"An API key in {where} is shorter than {_SHORTEST} characters.", _MAKE_ONE
             )
         return cls(keys)
 

@@ -56,6 +56,9 @@ def chat(served: Served, sent: ChatSent, request_id: str) -> Prepared:
         _asked(served, name, getattr(sent, name))
         for name in ("max_tokens", "max_completion_tokens")
     )
+    if None not in (old, new):
+        message = "`max_tokens` is the old name of `max_completion_tokens`: give one of them."
+        raise ApiError(400, message, param="max_tokens", code="invalid_value")
     return _prepared(served, sent, variant, [ids], logprobs, new or old, None, request_id)
 
 

@@ -212,12 +212,21 @@ _TOP_NEEDS_LOGPROBS: dict[str, Any] = {
     },
     "then": {"required": ["logprobs"], "properties": {"logprobs": {"const": True}}},
 }
+_ONE_LENGTH: dict[str, Any] = {
+    "not": {
+        "required": ["max_tokens", "max_completion_tokens"],
+        "properties": {
+            "max_tokens": {"type": "integer"},
+            "max_completion_tokens": {"type": "integer"},
+        },
+    },
+}
 
 
 class ChatSent(Sampled):
     """`POST /v1/chat/completions`."""
 
-    model_config = ConfigDict(json_schema_extra=_TOP_NEEDS_LOGPROBS)
+    model_config = ConfigDict(json_schema_extra=_TOP_NEEDS_LOGPROBS | _ONE_LENGTH)
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     max_completion_tokens: AtLeastOne | None = Field(
