@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.guard.streams import LABELS, Case, Scores, check, random_case, random_text, run
+from tests.guard.streams import LABELS, Case, Scores, check, fresh, random_case, random_text, run
 from tests.scorers import NAMES, PatternScorer
 
 from endoscope.errors import InputError
@@ -73,6 +73,27 @@ def test_a_long_key_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> N
         return read
 
     assert work(400) < 2.5 * work(200)
+
+
+@pytest.mark.parametrize("length", range(255, 275))
+def test_a_token_that_begins_before_its_word_waits_with_it(length: int) -> None:
+    """A long number is a word of 256 characters; its first token begins with the line break, and
+    the second, which overlaps it, at the word."""
+    text = "\n" + "12-" * 100
+    offsets = [(0, 2), (1, 3), *((i, i + 1) for i in range(3, len(text)))]
+    rows = torch.full((len(offsets), len(LABELS)), 0.01)
+    rows[:, 0] = 1 - 0.01 * (len(LABELS) - 1)
+    rows[50, [0, 2]] = rows[50, [2, 0]]
+    scores = TokenScores(torch.tensor(offsets), rows, LABELS)
+    wanted = dict.fromkeys(LABELS[1:], 0.0)
+    policy = Policy(name="t", labels={label: Rule(threshold=0.0) for label in wanted})
+    case = Case(Guard(policy, Scores(wanted)), text, scores)
+    stream = fresh(case)
+    part = TokenScores(scores.offsets[: length - 1], rows[: length - 1], LABELS)
+    released = [stream.push(text[:length], part, scored=length)]
+    rest = TokenScores(scores.offsets[length - 1 :], rows[length - 1 :], LABELS)
+    released += [stream.push(text[length:], rest), stream.finish()]
+    assert [span for part in released for span in part.spans] == case.oracle().spans
 
 
 @settings(max_examples=60)

@@ -119,9 +119,11 @@ class ProbeFinder:
         while True:
             rows = next((row for row, end in enumerate(ends) if end > limit), len(ends))
             frontier = starts[rows] if rows < len(ends) else scored
-            # A word that has tokens among those that wait has to wait with all of its own.
+            # A word that has tokens among those that wait has to wait with all of its own; one may
+            # begin before its word, with white space, and so before the first of those that wait.
             first = min(ends[rows:], default=len(text.text) + 1)
-            cut = [start for start, end in self._words if start < frontier and first <= end]
+            reached = max([frontier, *ends[:rows]])
+            cut = [start for start, end in self._words if start < reached and first <= end]
             if not cut or cut[0] >= limit:
                 return rows, frontier
             limit = cut[0]
