@@ -8,7 +8,7 @@ from endoscope.engine.requests import Request
 from endoscope.engine.running import Running
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention
-from endoscope.models import Anatomy, Vocabulary
+from endoscope.models import Anatomy, Site, Vocabulary
 from endoscope.readouts import Readout
 
 Compile = Callable[[Sequence[Intervention]], Compiled]
@@ -24,6 +24,7 @@ class Preparing:
         ends: its end-of-text tokens.
         compile: makes interventions ready.
         unscored: says how many tokens at the start of a text were added to it (BOS).
+        check: refuses a site that cannot be read.
 
     Attributes:
         compile: makes interventions ready, the same objects once.
@@ -36,12 +37,14 @@ class Preparing:
         ends: frozenset[int],
         compile: Compile,
         unscored: Callable[[Sequence[int]], int],
+        check: Callable[[Site], None],
     ) -> None:
         self._anatomy = anatomy
         self._vocabulary = vocabulary
         self._ends = ends
         self.compile = _kept(compile)
         self._unscored = unscored
+        self._check = check
 
     def __call__(self, request: Request) -> Running:
         """Return a request ready to run.
@@ -82,7 +85,7 @@ class Preparing:
 
     def _check_readout(self, name: str, readout: Readout) -> None:
         for site in readout.spec.sites:
-            self._anatomy.check(site)
+            self._check(site)
         width = readout.spec.width(self._anatomy.d_model)
         if readout.head.n_features != width:
             raise InputError(

@@ -51,6 +51,16 @@ class RequestReadings:
         check(self.streams, scores)
         return self.ready()
 
+    def rest(self) -> dict[str, tuple[PositionScores, ...]]:
+        """Return what `finish` would add to what is ready, and go on."""
+        rest = ((stream.name, stream.scorer.rest()) for stream in self.streams)
+        first = self.unscored
+        return {
+            name: tuple(PositionScores(at + first, values) for at, values in scores)
+            for name, scores in rest
+            if scores
+        }
+
 
 class Stream(NamedTuple):
     """One readout of one request."""

@@ -23,6 +23,7 @@ class Running:
     Attributes:
         readings: its readouts; None: it has none.
         chooser: how its tokens are chosen.
+        ends: the tokens that end its text.
         slot: its number among the interventions; 0: it has none.
         done: how many of its tokens have been through the model.
         last: its last step, while the last token still goes through the model to be read.
@@ -48,7 +49,7 @@ class Running:
         self.last: Step | None = None
         self.fault: str | None = None
         self._vocabulary = vocabulary
-        self._ends = frozenset[int]() if request.sampling.ignore_eos else ends
+        self.ends = frozenset[int]() if request.sampling.ignore_eos else ends
         self._text = TextStream(vocabulary, request.sampling.stop)
         self._generated: list[int] = []
 
@@ -101,7 +102,7 @@ class Running:
             return step
         if finish is None:
             return replace(step, readings=self.readings.ready())
-        if choice.token_id in self._ends:
+        if choice.token_id in self.ends:
             return self._read_out(step)
         self.last = step
         return None
@@ -114,7 +115,7 @@ class Running:
         return replace(last, readings=left)
 
     def _add(self, token: int) -> tuple[Added, Finish | None]:
-        if token in self._ends:
+        if token in self.ends:
             return self._text.finish(), "stop"
         added = self._text.push(token)
         if added.stopped:

@@ -7,16 +7,30 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from endoscope.engine.core import Core
+from endoscope.engine.preparing import Preparing
 from endoscope.engine.requests import NO_TOKEN, Finish, Request, Step
+from endoscope.engine.running import Running
 from endoscope.errors import InputError
-from endoscope.interventions import Intervention
+from endoscope.interventions import Compiled, Intervention
 
 
 class EngineFailedError(RuntimeError):
     """The worker has ended, by a fault of ours or because the engine was closed."""
+
+
+class Runs(Protocol):
+    """What runs requests, a step at a time; see `Core`."""
+
+    prepare: Preparing
+
+    @property
+    def idle(self) -> bool: ...  # noqa: D102
+    def enter(self, running: Running) -> None: ...  # noqa: D102
+    def cancel(self, request_id: str) -> None: ...  # noqa: D102
+    def intervene(self, request_id: str, more: Compiled) -> None: ...  # noqa: D102
+    def step(self) -> list[tuple[str, Step]]: ...  # noqa: D102
 
 
 class _Sink(NamedTuple):
@@ -34,7 +48,7 @@ class Streams:
         lock: held during a step; whoever else runs the model holds it too.
     """
 
-    def __init__(self, core: Core, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, core: Runs, lock: AbstractContextManager[object]) -> None:
         self._core = core
         self._lock = lock
         self._changed = threading.Condition()

@@ -140,6 +140,7 @@ class TransformersEngine:
             self.loaded.ends,
             self.compile,
             self.unscored,
+            self.anatomy.check,
         )
 
     def read(

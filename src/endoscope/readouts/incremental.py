@@ -1,6 +1,7 @@
 """Scores of tokens while they are being decoded."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from itertools import islice
 from typing import NamedTuple
 
@@ -89,6 +90,12 @@ class IncrementalScorer:
             return []
         logits = self._logits(self._waiting[-left:])
         return self._numbered(self.calibration.probabilities(logits).unbind())
+
+    def rest(self) -> list[PositionScores]:
+        """Return what `finish` would, and go on as if it had not been asked."""
+        twin = copy(self)
+        twin._pooled = deepcopy(self._pooled)
+        return twin.finish()
 
     def _check(self, rows: Mapping[Site, Tensor]) -> None:
         missing = [str(site) for site in self.spec.sites if site not in rows]

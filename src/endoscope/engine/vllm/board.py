@@ -1,0 +1,184 @@
+"""What the requests in one worker read and write, pass by pass.
+
+Every row of a pass is a token; the rows of a request stand side by side. The model calls `visit`
+where it comes to a place; what that does there is decided by whose the rows are.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from endoscope.engine.readings import RequestReadings, Stream, Together
+from endoscope.engine.vllm.orders import Order
+from endoscope.engine.vllm.reports import Report
+from endoscope.errors import InputError
+from endoscope.interventions import Operator
+from endoscope.models.sites import Site
+
+
+class Rows(NamedTuple):
+    """The rows of one request in a pass.
+
+    Attributes:
+        name: whose.
+        first: its first row.
+        length: how many.
+        position: of the first, in its text; the others follow.
+    """
+
+    name: str
+    first: int
+    length: int
+    position: int
+
+
+class _Admitted:
+    """A request that is known here.
+
+    Attributes:
+        order: what it asks for.
+        slot: its number among the interventions; 0: it has none.
+        readings: its readouts; None: it has none, or somebody else reports.
+        next: the first position that was not read yet.
+        fault: why it cannot go on, if it cannot.
+    """
+
+    def __init__(self, order: Order, slot: int, reports: bool) -> None:
+        self.order = order
+        self.slot = slot
+        reads = bool(order.readouts) and reports
+        self.readings = RequestReadings(order.readouts, order.unscored) if reads else None
+        self.next = order.unscored
+        self.sent = order.first
+        self.fault: str | None = None
+
+
+class Board:
+    """The requests that are known to a worker, and the pass that is running.
+
+    Args:
+        d_model: width of the model.
+        device: where activations are.
+        reports: whether this worker reads for all that compute the same (tensor parallel).
+
+    Attributes:
+        sites: where something is read or written in the pass that is running.
+    """
+
+    def __init__(self, d_model: int, device: torch.device, *, reports: bool) -> None:
+        self.sites = frozenset[Site]()
+        self._d_model = d_model
+        self._device = device
+        self._reports = reports
+        self._operator = Operator(device, torch.float32)
+        self._known: dict[str, _Admitted] = {}
+        self._free: list[int] = []
+        self._rows: list[tuple[_Admitted, Rows]] = []
+        self._values: dict[Site, Tensor] = {}
+
+    def admit(self, name: str, order: Order, prompt_length: int) -> None:
+        """Know a request from its next pass on. One that cannot run here gets a fault."""
+        fault, slot = None, 0
+        if order.interventions:
+            slot = self._free.pop() if self._free else len(self._known) + 1
+            try:
+                compiled = order.compile(self._d_model)
+                self._operator.admit(slot, compiled, prompt_length, unscored=order.unscored)
+            except InputError as error:
+                fault, slot = str(error), 0
+        self._known[name] = _Admitted(order, slot, self._reports)
+        self._known[name].fault = fault
+
+    def release(self, name: str) -> None:
+        """Forget a request; unknown ones are ignored."""
+        known = self._known.pop(name, None)
+        if known is not None and known.slot:
+            self._operator.release(known.slot)
+            self._free.append(known.slot)
+
+    def begin(self, rows: Sequence[Rows], total: int) -> None:
+        """Say whose the rows of the pass that comes are.
+
+        Args:
+            rows: of requests, known or not.
+            total: how many rows the pass has, padding counted.
+        """
+        self._rows = [(self._known[one.name], one) for one in rows if one.name in self._known]
+        self._values = {}
+        written = [known for known, _ in self._rows if known.slot]
+        self._written = self._operator.sites if written else frozenset()
+        read = [known.order for known, _ in self._rows] if self._reports else []
+        self._read = frozenset(
+            site
+            for order in read
+            for sites in (order.sites, *(one.spec.sites for one in order.readouts.values()))
+            for site in sites
+        )
+        self.sites = self._written | self._read
+        if not written:
+            return
+        slots = torch.zeros(total, dtype=torch.long)
+        positions = torch.zeros(total, dtype=torch.long)
+        for known, one in self._rows:
+            mine = slice(one.first, one.first + one.length)
+            slots[mine] = known.slot
+            positions[mine] = torch.arange(one.position, one.position + one.length)
+        self._slots, self._positions = slots.to(self._device), positions.to(self._device)
+
+    def visit(self, site: Site, value: Tensor) -> Tensor:
+        """Write at a site, then read what stands there: `[rows, d_model]`, float32."""
+        if site in self._written:
+            value = self._operator(site, value, self._slots, self._positions)
+        if site in self._read:
+            self._values[site] = value
+        return value
+
+    def end(self) -> dict[str, Report]:
+        """End the pass; return what it brought, for the requests that it brought something."""
+        if not self._rows:
+            return {}
+        self._operator.end_forward()
+        for known, _ in self._rows:
+            known.fault = known.fault or self._operator.faults.get(known.slot)
+        self._read_rows()
+        reports = {one.name: self._report(known, one) for known, one in self._rows}
+        self._rows, self._values, self.sites = [], {}, frozenset()
+        return {name: report for name, report in reports.items() if report != Report()}
+
+    def _read_rows(self) -> None:
+        """Feed the readouts; requests that share one and bring a token each are scored at once."""
+        together: dict[int, list[tuple[int, Stream]]] = defaultdict(list)
+        for known, one in self._rows:
+            # What is run again after a preemption was read already.
+            skipped = max(0, min(one.length, known.next - one.position))
+            known.next = max(known.next, one.position + one.length)
+            if known.readings is None or skipped == one.length:
+                continue
+            first, end = one.first + skipped, one.first + one.length
+            for stream in known.readings.streams:
+                if end - first == 1:
+                    together[id(stream.readout)].append((first, stream))
+                    continue
+                sites = known.readings.sites
+                values = {site: self._values[site][None, first:end] for site in sites}
+                Together([stream], torch.tensor([0], device=self._device)).push(values)
+        tokens = {site: value[:, None] for site, value in self._values.items()}
+        for several in together.values():
+            rows = torch.tensor([row for row, _ in several], device=self._device)
+            Together([stream for _, stream in several], rows).push(tokens)
+
+    def _report(self, known: _Admitted, rows: Rows) -> Report:
+        values: Mapping[Site, Tensor] = {}
+        skipped = max(0, min(rows.length, known.sent - rows.position))
+        if known.order.sites and self._reports and skipped < rows.length:
+            mine = slice(rows.first + skipped, rows.first + rows.length)
+            values = {site: self._values[site][mine].clone() for site in known.order.sites}
+            known.sent = rows.position + rows.length
+        readings = known.readings
+        if readings is None:
+            return Report(values=values, fault=known.fault)
+        fault = known.fault or readings.fault
+        return Report(readings.ready(), readings.rest(), values, fault)

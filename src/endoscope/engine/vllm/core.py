@@ -1,0 +1,221 @@
+"""Many requests on vLLM, with the interface of `endoscope.engine.core.Core`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+from vllm import SamplingParams
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from endoscope.engine.batching import Row
+from endoscope.engine.preparing import Preparing
+from endoscope.engine.requests import Request, Step
+from endoscope.engine.running import Running
+from endoscope.engine.sampling import Choice
+from endoscope.engine.vllm.orders import Order
+from endoscope.engine.vllm.remote import RemoteReadings
+from endoscope.engine.vllm.reports import Report
+from endoscope.engine.vllm.seams import frontend
+from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.errors import InputError
+from endoscope.interventions import Compiled
+
+
+class VllmCore:
+    """Runs requests on an engine of vLLM, which batches, schedules and caches as it does.
+
+    What a text is, where it ends and what is held is decided here, token by token, by the same
+    code as on `transformers`.
+
+    Args:
+        engine: vLLM's.
+        prepare: checks a request and makes it ready to run.
+        order: what is asked of the workers for it.
+    """
+
+    def __init__(
+        self, engine: LLMEngine, prepare: Preparing, order: Callable[[Running], Order]
+    ) -> None:
+        self.prepare = prepare
+        self._engine = engine
+        self._order = order
+        self._running: dict[str, Running] = {}
+        self._names: dict[str, str] = {}  # vLLM's own, which it wants back to abort
+        self._cancelled: list[str] = []
+        self._read: dict[str, RequestOutput | None] = {}  # texts that are read, and not generated
+        self._kept: list[tuple[str, Step]] = []  # came while somebody read
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self._running or self._kept)
+
+    def add(self, request: Request) -> None:
+        """Let a request wait for its turn.
+
+        Raises:
+            InputError: it cannot run on this model, or its id is in use.
+        """
+        if request.id in self._running:
+            raise InputError("A request of this id is running.", "Give each its own.")
+        self.enter(self.prepare(request))
+
+    def enter(self, running: Running) -> None:
+        """Let a request that `prepare` gave wait for its turn."""
+        request = running.request
+        order = self._order(running)
+        reads = bool(request.readouts)
+        if reads:
+            running.readings = RemoteReadings(request.readouts, running.unscored)
+        frontend.expect(request.id)
+        self._running[request.id] = running
+        self._names[request.id] = self._engine.add_request(
+            request.id,
+            {"prompt_token_ids": list(request.token_ids)},
+            _params(running, order, reads),
+        )
+
+    def cancel(self, request_id: str) -> None:
+        """End a request before its next token; the next step says so. Unknown ones are ignored."""
+        if request_id in self._running:
+            self._cancelled.append(request_id)
+
+    def intervene(self, request_id: str, more: Compiled) -> None:
+        """Refuse: the cache holds what a request was when it began.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "A request that runs on vLLM cannot be changed any more.",
+            "Give the intervention with the request, with a gate; or use the transformers engine.",
+        )
+
+    def step(self) -> list[tuple[str, Step]]:
+        """Wait for the next tokens and return what came of them, request by request."""
+        out, self._kept = self._kept, []
+        cancelled, self._cancelled = self._cancelled, []
+        for name in cancelled:
+            if name in self._running:
+                out.append((name, self._running[name].end("cancelled")))
+                self._leave(name)
+        if out or not (self._running or self._read):
+            return out
+        for output in self._engine.step():
+            if output.request_id in self._running:
+                out += [(output.request_id, step) for step in self._steps(output)]
+            elif output.request_id in self._read and output.finished:
+                self._read[output.request_id] = output
+        return out
+
+    def read(
+        self, rows: Sequence[Row], order: Callable[[Row], Order], **params: Any
+    ) -> Iterator[tuple[int, RequestOutput, list[Report]]]:
+        """Run texts through the model, beside whatever runs; yield each as it is done.
+
+        Args:
+            rows: the texts.
+            order: what is asked for each.
+            params: of vLLM's sampling.
+
+        Yields:
+            The number of the row, vLLM's output and the reports of the workers.
+
+        Raises:
+            InputError: a worker could not do it.
+        """
+        names: dict[str, int] = {}
+        for number, row in enumerate(rows):
+            name, asked = uuid4().hex, order(row)
+            names[name], self._read[name] = number, None
+            frontend.expect(name)
+            options = SamplingParams(
+                max_tokens=1,
+                detokenize=False,
+                extra_args={KEY: asked.text} if asked.asks else None,
+                **params,
+            )
+            self._names[name] = self._engine.add_request(
+                name, {"prompt_token_ids": list(row.ids)}, options
+            )
+        try:
+            while names:
+                self._kept += self.step()
+                for name in [name for name in names if self._read[name] is not None]:
+                    output, reports = self._forget(name), frontend.take(name)
+                    frontend.forget(name)
+                    if fault := next((one.fault for one in reports if one.fault), None):
+                        raise InputError(fault, "Give what fits this model.")
+                    assert output is not None
+                    yield names.pop(name), output, reports
+        finally:
+            left = [self._names[name] for name in names]
+            for name in names:
+                self._forget(name)
+                frontend.forget(name)
+            self._engine.abort_request(left, internal=True)
+
+    def _forget(self, name: str) -> RequestOutput | None:
+        del self._names[name]
+        return self._read.pop(name)
+
+    def _steps(self, output: RequestOutput) -> list[Step]:
+        running = self._running[output.request_id]
+        for report in frontend.take(output.request_id):
+            running.fault = running.fault or report.fault
+            if isinstance(running.readings, RemoteReadings):
+                running.readings.report(report)
+                running.fault = running.fault or running.readings.fault
+        completion = output.outputs[0]
+        steps: list[Step] = []
+        for number, token in enumerate(completion.token_ids):
+            if running.last is not None:
+                step = running.take(None)
+            else:
+                step = running.take(_choice(running, token, completion, number))
+            if step is not None:
+                steps.append(step)
+                if step.finish is not None:
+                    break
+        if not steps and output.finished:
+            steps.append(running.end("error", "vLLM ended the request."))
+        if steps and steps[-1].finish is not None:
+            self._leave(output.request_id, ended=output.finished)
+        return steps
+
+    def _leave(self, request_id: str, *, ended: bool = False) -> None:
+        del self._running[request_id]
+        name = self._names.pop(request_id)
+        frontend.forget(request_id)
+        if not ended:
+            self._engine.abort_request([name], internal=True)
+
+
+def _params(running: Running, order: Order, reads: bool) -> SamplingParams:
+    """What vLLM is to do. Where readouts read, it goes on until the last token was read."""
+    sampling = running.request.sampling
+    return SamplingParams(
+        max_tokens=sampling.max_tokens + reads,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k or 0,
+        seed=sampling.seed,
+        logprobs=sampling.logprobs,
+        ignore_eos=True,
+        stop_token_ids=None if reads else sorted(running.ends),
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+        extra_args={KEY: order.text} if order.asks else None,
+    )
+
+
+def _choice(running: Running, token: int, completion: Any, number: int) -> Choice:
+    if running.request.sampling.logprobs is None:
+        return Choice(token, True)
+    found = completion.logprobs[number]
+    most = running.request.sampling.logprobs
+    ranked = sorted(found.items(), key=lambda pair: pair[1].rank)[:most]
+    top = tuple((one, value.logprob) for one, value in ranked)
+    return Choice(token, True, found[token].logprob, top)

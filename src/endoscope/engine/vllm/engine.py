@@ -1,0 +1,244 @@
+"""The engine that users hold: a model on vLLM."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor
+from vllm import EngineArgs
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from endoscope.engine.base import Capabilities
+from endoscope.engine.batching import Row
+from endoscope.engine.preparing import Preparing
+from endoscope.engine.requests import Request, Step
+from endoscope.engine.running import Running
+from endoscope.engine.streaming import Steps, Streams
+from endoscope.engine.vllm.core import VllmCore
+from endoscope.engine.vllm.orders import Order
+from endoscope.engine.vllm.seams.layers import EDGES
+from endoscope.engine.vllm.seams.names import FAMILIES
+from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.errors import InputError
+from endoscope.interventions import Compiled, Intervention, compile_interventions
+from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary
+
+
+class VllmEngine:
+    """Runs sequences on vLLM (see `endoscope.engine.base.Engine`).
+
+    Args:
+        loaded: what is known of the model; its weights are not needed.
+        norms: the typical norm of a site, which interventions are measured by.
+        kinds: the kinds of site that are wanted beside `resid_pre` and `resid_post`.
+        options: of vLLM (`EngineArgs`).
+
+    Raises:
+        InputError: vLLM does not run such a model with Endoscope.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        norms: Callable[[Site], float],
+        kinds: Sequence[SiteKind] = (),
+        **options: Any,
+    ) -> None:
+        self.loaded = loaded
+        self.anatomy = loaded.anatomy
+        self.tokenizer = loaded.tokenizer
+        self.lock = RLock()
+        if self.anatomy.family not in FAMILIES:
+            raise InputError(
+                f"The vLLM engine does not know {self.anatomy.family} models.",
+                f"It knows {', '.join(FAMILIES)}; or use the transformers engine.",
+            )
+        self._norms = norms
+        self._kinds = tuple(kind for kind in self.anatomy.kinds if kind in (*EDGES, *kinds))
+        arguments = {
+            "model": str(loaded.folder),
+            "dtype": str(loaded.dtype).removeprefix("torch."),
+            "skip_tokenizer_init": True,
+            "additional_config": {KEY: {"kinds": list(kinds)}},
+            **options,
+        }
+        self._vllm = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        # Where the last token is to be read, one more than was asked for is generated.
+        self.anatomy.max_tokens = self._vllm.model_config.max_model_len - 1
+        self._core = VllmCore(self._vllm, self._prepare, self._order)
+        self._streams: Streams | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do with its model."""
+        return Capabilities("vllm", self._kinds, causal=True)
+
+    def compile(self, interventions: Sequence[Intervention]) -> Compiled:
+        """Make interventions ready to run (see `Engine.compile`)."""
+        compiled = compile_interventions(interventions, self.anatomy.d_model, self._norms)
+        for site in sorted(compiled.sites):
+            self.check(site)
+        return compiled
+
+    def check(self, site: Site) -> None:
+        """Refuse a site that is not there, or that vLLM was not asked for.
+
+        Raises:
+            InputError: names those that are.
+        """
+        self.anatomy.check(site)
+        if site.kind not in self._kinds:
+            raise InputError(
+                f"{site} is not read on vLLM unless it was asked for.",
+                f"Use one of {', '.join(self._kinds)}; or start it with kinds=[{site.kind!r}].",
+            )
+
+    def unscored(self, ids: Sequence[int]) -> int:
+        """Return how many tokens at the start of a text were added to it (BOS)."""
+        return len(self._prefix) if list(ids[: len(self._prefix)]) == self._prefix else 0
+
+    @cached_property
+    def _prefix(self) -> list[int]:
+        return self.tokenizer.prefix()
+
+    @cached_property
+    def _prepare(self) -> Preparing:
+        return Preparing(
+            self.anatomy,
+            Vocabulary(self.tokenizer.hf),
+            self.loaded.ends,
+            self.compile,
+            self.unscored,
+            self.check,
+        )
+
+    def _order(self, running: Running) -> Order:
+        request = running.request
+        return Order(
+            request.interventions,
+            self._measures(request.interventions),
+            request.readouts,
+            unscored=running.unscored,
+        )
+
+    def _measures(self, interventions: Sequence[Intervention]) -> dict[Site, float]:
+        return {one.site: self._norms(one.site) for one in interventions if one.measured}
+
+    def read(
+        self,
+        rows: Sequence[Row],
+        sites: Sequence[Site],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
+        """Run rows and yield what was read, one after the other (see `Engine.read`)."""
+        for site in sites:
+            self.check(site)
+        changes = () if interventions is None else interventions.interventions
+        norms = self._measures(changes)
+
+        def order(row: Row) -> Order:
+            return Order(changes, norms, {}, tuple(sites), row.start, self.unscored(row.ids))
+
+        for first, some in _portions(rows, batch_tokens):
+            with self.lock:
+                done = list(self._core.read(some, order))
+            for number, _, reports in done:
+                parts = [one.values for one in reports if one.values]
+                yield [first + number], {s: torch.cat([part[s] for part in parts]) for s in sites}
+
+    def log_likelihood(
+        self,
+        rows: Sequence[Row],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
+        changes = () if interventions is None else interventions.interventions
+        norms = self._measures(changes)
+
+        def order(row: Row) -> Order:
+            return Order(changes, norms, unscored=self.unscored(row.ids))
+
+        for first, some in _portions(rows, batch_tokens):
+            with self.lock:
+                done = list(self._core.read(some, order, prompt_logprobs=0))
+            for number, output, _ in done:
+                row, found = some[number], output.prompt_logprobs
+                kept = range(row.start, len(row.ids))
+                yield [first + number], [sum(found[i][row.ids[i]].logprob for i in kept)]
+
+    def divergence(
+        self,
+        rows: Sequence[Row],
+        *,
+        batch_tokens: int,
+        interventions: Compiled | None = None,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        """Refuse: vLLM gives no whole distributions.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "vLLM does not give whole distributions, which a divergence needs.",
+            "Use the transformers engine.",
+        )
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[str, Step]]:
+        """Run requests to their end (see `Engine.run`)."""
+        with self.lock:
+            prepared = [self._prepare(request) for request in requests]
+            for running in prepared:
+                self._core.enter(running)
+        left = {request.id for request in requests}
+        while left:
+            with self.lock:
+                steps = self._core.step()
+            for name, step in steps:
+                if step.finish is not None:
+                    left.discard(name)
+                yield name, step
+
+    def iterate(self, request: Request) -> Iterator[Step]:
+        """Run a request for a caller without an event loop (see `Engine.iterate`)."""
+        return self.streams().iterate(request)
+
+    def submit(self, request: Request) -> Steps:
+        """Let a request run beside others (see `Engine.submit`)."""
+        return self.streams().submit(request)
+
+    def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
+        """Refuse (see `VllmCore.intervene`)."""
+        self.streams().intervene(request_id, interventions)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request before its next token (see `Engine.cancel`)."""
+        self.streams().cancel(request_id)
+
+    def streams(self) -> Streams:
+        """Return what runs requests in the background."""
+        with self.lock:
+            if self._streams is None:
+                self._streams = Streams(self._core, self.lock)
+            return self._streams
+
+    def close(self) -> None:
+        """End all requests, and vLLM."""
+        with self.lock:
+            streams, self._streams = self._streams, None
+        if streams is not None:
+            streams.close()
+        self._vllm.engine_core.shutdown()
+
+
+def _portions(rows: Sequence[Row], tokens: int) -> Iterator[tuple[int, Sequence[Row]]]:
+    """Yield rows in order, a few at a time, so that not all that is read is held at once."""
+    size = max(1, tokens // max((len(row.ids) for row in rows), default=1))
+    for first in range(0, len(rows), size):
+        yield first, list(islice(rows, first, first + size))

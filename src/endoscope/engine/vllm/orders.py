@@ -1,0 +1,132 @@
+"""What a request asks of the workers, as text that goes through vLLM untouched."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from endoscope.errors import InputError
+from endoscope.interventions import Compiled, Intervention, compile_interventions
+from endoscope.interventions.parsing import parse_interventions
+from endoscope.models.sites import Site
+from endoscope.readouts import Readout
+
+KEPT = 256  # orders, sets of interventions and readouts that are kept parsed
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is read and changed while a request runs.
+
+    Attributes:
+        interventions: in order.
+        norms: the typical norms that strengths are multiples of, by site.
+        readouts: by name.
+        sites: whose values are wanted themselves, from `first` on.
+        first: the first position of those.
+        unscored: how many tokens at the start of the prompt were added to it (BOS).
+    """
+
+    interventions: tuple[Intervention, ...] = ()
+    norms: Mapping[Site, float] = field(default_factory=dict)
+    readouts: Mapping[str, Readout] = field(default_factory=dict)
+    sites: tuple[Site, ...] = ()
+    first: int = 0
+    unscored: int = 0
+
+    @cached_property
+    def text(self) -> str:
+        """The order as JSON; `parse` makes it again.
+
+        Readouts and interventions are texts within it, so that a worker which knows one need not
+        read it again.
+        """
+        return json.dumps(
+            {
+                "interventions": _text([one.model_dump(mode="json") for one in self.interventions]),
+                "norms": {str(site): norm for site, norm in self.norms.items()},
+                "readouts": {name: _text(one.record()) for name, one in self.readouts.items()},
+                "sites": [str(site) for site in self.sites],
+                "first": self.first,
+                "unscored": self.unscored,
+            }
+        )
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything."""
+        return bool(self.interventions or self.readouts or self.sites)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether every token must pass through the model: none may come from a prefix cache."""
+        gated = any(one.gate is not None for one in self.interventions)
+        return bool(self.readouts or self.sites or gated)
+
+    def compile(self, d_model: int) -> Compiled:
+        """Make the interventions ready; the same ones give the same object.
+
+        Raises:
+            InputError: they do not fit the model.
+        """
+        norms = json.dumps(sorted((str(site), norm) for site, norm in self.norms.items()))
+        text = _text([one.model_dump(mode="json") for one in self.interventions])
+        return _compiled(text, norms, d_model)
+
+    def salt(self, salt: str | None) -> str | None:
+        """Return what sets the cached keys and values of this request apart from others'.
+
+        Keys and values depend on all that is changed, and on nothing that is only read.
+
+        Args:
+            salt: the client's own.
+        """
+        if not self.interventions:
+            return salt
+        listed = [one.model_dump(mode="json") for one in self.interventions]
+        norms = sorted((str(site), norm) for site, norm in self.norms.items())
+        digest = hashlib.sha256(_text([salt, listed, norms]).encode()).hexdigest()
+        return f"endoscope-{digest}"
+
+
+@lru_cache(KEPT)
+def parse(text: str) -> Order:
+    """Read an order.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        record = json.loads(text)
+        return Order(
+            interventions=_interventions(record["interventions"]),
+            norms={Site.parse(site): float(norm) for site, norm in record["norms"].items()},
+            readouts={name: _readout(one) for name, one in record["readouts"].items()},
+            sites=tuple(map(Site.parse, record["sites"])),
+            first=int(record["first"]),
+            unscored=int(record["unscored"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError("`endoscope` is no order.", "Send it through the engine.") from None
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(KEPT)
+def _interventions(text: str) -> tuple[Intervention, ...]:
+    return parse_interventions(json.loads(text))
+
+
+@lru_cache(KEPT)
+def _readout(text: str) -> Readout:
+    return Readout.from_record(json.loads(text))
+
+
+@lru_cache(KEPT)
+def _compiled(interventions: str, norms: str, d_model: int) -> Compiled:
+    known = {Site.parse(site): norm for site, norm in json.loads(norms)}
+    return compile_interventions(_interventions(interventions), d_model, known.__getitem__)

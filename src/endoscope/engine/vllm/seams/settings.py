@@ -1,0 +1,70 @@
+"""What is decided when a model is loaded, from vLLM's own configuration."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import endoscope
+from endoscope.engine.vllm.seams.layers import EDGES
+from endoscope.engine.vllm.seams.names import FAMILIES
+from endoscope.models.sites import KINDS, SiteKind
+
+KEY = "endoscope"
+"""Our part of `--additional-config` (`{"endoscope": {"kinds": ["attn_out"]}}`), of a request's
+`extra_args` and of what goes with an output."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is armed.
+
+    Attributes:
+        family: its `model_type`.
+        kinds: the kinds of site within blocks; those between blocks are there in any case.
+    """
+
+    family: str
+    kinds: tuple[SiteKind, ...]
+
+    @classmethod
+    def of(cls, config: Any) -> "Settings | None":
+        """Return the settings of a configuration (`VllmConfig`); None: no such architecture.
+
+        They are written into it, as vLLM keeps compiled models by its configuration: one that was
+        compiled without our operation must not be taken.
+
+        Raises:
+            ValueError: something that it asks for cannot be had together with Endoscope.
+        """
+        family = getattr(config.model_config.hf_text_config, "model_type", "")
+        if family not in FAMILIES:
+            return None
+        refuse(config)
+        given = dict(config.additional_config or {})
+        asked = dict(given.get(KEY) or {})
+        wanted = set(asked.get("kinds", ())) - set(EDGES)
+        kinds = tuple(kind for kind in KINDS if kind in wanted)
+        asked |= {"kinds": list(kinds), "version": endoscope.__version__}
+        config.additional_config = given | {KEY: asked}
+        return cls(family, kinds)
+
+
+def refuse(config: Any) -> None:
+    """Refuse what does not go together with reading and writing.
+
+    Raises:
+        ValueError: names it, and what to do.
+    """
+    for what, there, instead in (
+        (
+            "speculative decoding",
+            config.speculative_config is not None,
+            "leave out --speculative-config",
+        ),
+        (
+            "pipeline parallelism",
+            config.parallel_config.pipeline_parallel_size > 1,
+            "use --tensor-parallel-size",
+        ),
+    ):
+        if there:
+            raise ValueError(f"Endoscope cannot read or steer under {what}: {instead}.")
