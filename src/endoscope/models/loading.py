@@ -57,6 +57,7 @@ def load(
     adapter: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    weights: bool = True,
 ) -> LoadedModel:
     """Open a model.
 
@@ -67,6 +68,7 @@ def load(
         device: `auto` takes an accelerator where there is one.
         dtype: `float32`, `bfloat16`, `float16`; `auto`: the weights' own; `fast`: bfloat16 where
             the device multiplies it natively, else float32.
+        weights: False leaves them on disk: what is known of a model that something else runs.
 
     Raises:
         InputError: there is no such model, or it cannot be used; says what to do.
@@ -80,10 +82,10 @@ def load(
         base = name
     where = _device(device)
     folder = _folder(base)
-    module, tokenizer = _read(
-        folder, _fast(where) if dtype == "fast" else DTYPES.get(dtype, "auto")
-    )
-    module = module.to(where)
+    wanted = _fast(where) if dtype == "fast" else DTYPES.get(dtype, "auto")
+    module, tokenizer = _read(folder, wanted, weights)
+    if weights:
+        module = module.to(where)
     if adapter is not None:
         module = _put_on(module, Path(adapter))
     module.requires_grad_(False).eval()
@@ -198,7 +200,7 @@ def _fast(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _read(folder: Path, dtype: Any) -> tuple[Any, Any]:
+def _read(folder: Path, dtype: Any, weights: bool) -> tuple[Any, Any]:
     import transformers
 
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
@@ -209,9 +211,12 @@ def _read(folder: Path, dtype: Any) -> tuple[Any, Any]:
             kind = transformers.AutoModel
             if row is None or row.causal:
                 kind = transformers.AutoModelForCausalLM
-            module, report = kind.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-            )
+            if weights:
+                module, report = kind.from_pretrained(
+                    folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+                )
+            else:
+                module, report = _without_weights(kind, folder, config, dtype), {"missing_keys": []}
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         except Exception as error:  # anything may be wrong in a foreign folder
             raise InputError(
@@ -227,6 +232,17 @@ def _read(folder: Path, dtype: Any) -> tuple[Any, Any]:
             "The folder does not belong together: save the model again.",
         )
     return module, tokenizer
+
+
+def _without_weights(kind: Any, folder: Path, config: Any, dtype: Any) -> Any:
+    """Return a module whose tensors hold nothing and take no memory."""
+    import transformers
+
+    with torch.device("meta"):
+        module = kind.from_config(config, dtype=config.dtype if dtype == "auto" else dtype)
+    if (folder / "generation_config.json").is_file():
+        module.generation_config = transformers.GenerationConfig.from_pretrained(folder)
+    return module
 
 
 def _base_of(adapter: Path) -> str:

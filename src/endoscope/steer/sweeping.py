@@ -82,13 +82,12 @@ def sweep(
     listed = [directions] if isinstance(directions, Direction) else list(directions)
     _check(model, listed, strengths, random)
     items = _split(behaviour, choosing, most, seed)
-    neutral = tuple(Item.model_validate(row) for row in _neutral_rows()[:NEUTRAL])
     measuring = Measuring(
         model=model,
         behaviour=behaviour,
         items=items,
         directions={str(one.site): one for one in listed},
-        neutral=neutral,
+        neutral=neutral_items(),
         instruction=instruction or default_instruction(behaviour),
         positions=positions,
         random=random,
@@ -193,8 +192,10 @@ def _split(
     return {"choosing": tuple(first), "held_out": tuple(second)}
 
 
-def _neutral_rows() -> list[dict[str, Any]]:
-    return read_items(shipped_behaviours()["sea"].parent / "choosing.jsonl")
+def neutral_items() -> tuple[Item, ...]:
+    """Return the prompts that have nothing to do with any behaviour, on which KL is measured."""
+    rows = read_items(shipped_behaviours()["sea"].parent / "choosing.jsonl")
+    return tuple(Item.model_validate(row) for row in rows[:NEUTRAL])
 
 
 def _settings(measuring: Measuring, strengths: Sequence[float]) -> dict[str, Any]:

@@ -33,7 +33,10 @@ def _visit(hidden: Tensor, residual: Tensor | None, place: int) -> None:
     """Let the board see the sum of both, `[rows, d_model]`; its change is put into `hidden`."""
     if _board is None or _board.sites.isdisjoint(PLACES[place]):
         return
-    value = hidden.float() if residual is None else hidden.float() + residual.float()
+    # A tensor of its own: what is kept of it is read after the model has written over `hidden`.
+    value = hidden.to(torch.float32, copy=True)
+    if residual is not None:
+        value += residual
     changed = value
     for site in PLACES[place]:
         changed = _board.visit(site, changed)
