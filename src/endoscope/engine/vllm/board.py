@@ -6,13 +6,14 @@ where it comes to a place; what that does there is decided by whose the rows are
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from endoscope.engine.readings import RequestReadings, Stream, Together
-from endoscope.engine.vllm.orders import Order
+from endoscope.engine.vllm.orders import Order, parse
 from endoscope.engine.vllm.reports import Report
 from endoscope.errors import InputError
 from endoscope.interventions import Operator
@@ -76,21 +77,35 @@ class Board:
         self._operator = Operator(device, torch.float32)
         self._known: dict[str, _Admitted] = {}
         self._free: list[int] = []
+        self._new = count(1)  # slots
         self._rows: list[tuple[_Admitted, Rows]] = []
         self._values: dict[Site, Tensor] = {}
 
-    def admit(self, name: str, order: Order, prompt_length: int) -> None:
-        """Know a request from its next pass on. One that cannot run here gets a fault."""
-        fault, slot = None, 0
+    def admit(self, name: str, text: str, prompt_length: int) -> None:
+        """Know a request from its next pass on; one that is known stays what it is.
+
+        Args:
+            name: of the request.
+            text: its order. One that cannot be carried out here gets a fault, and nothing else.
+            prompt_length: tokens in its prompt.
+        """
+        if name in self._known:
+            return
+        try:
+            self._known[name] = self._admitted(parse(text), prompt_length)
+        except Exception as error:  # of this request: the worker and the others go on
+            known = _Admitted(Order(), 0, self._reports)
+            expected = isinstance(error, InputError)
+            known.fault = str(error) if expected else f"It failed ({type(error).__name__})."
+            self._known[name] = known
+
+    def _admitted(self, order: Order, prompt_length: int) -> _Admitted:
+        slot = 0
         if order.interventions:
-            slot = self._free.pop() if self._free else len(self._known) + 1
-            try:
-                compiled = order.compile(self._d_model)
-                self._operator.admit(slot, compiled, prompt_length, unscored=order.unscored)
-            except InputError as error:
-                fault, slot = str(error), 0
-        self._known[name] = _Admitted(order, slot, self._reports)
-        self._known[name].fault = fault
+            compiled = order.compile(self._d_model)
+            slot = self._free.pop() if self._free else next(self._new)
+            self._operator.admit(slot, compiled, prompt_length, unscored=order.unscored)
+        return _Admitted(order, slot, self._reports)
 
     def release(self, name: str) -> None:
         """Forget a request; unknown ones are ignored."""

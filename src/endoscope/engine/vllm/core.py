@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
-from vllm import SamplingParams
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.llm_engine import LLMEngine
@@ -21,6 +20,7 @@ from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled
+from vllm import SamplingParams
 
 
 class VllmCore:
@@ -83,19 +83,16 @@ class VllmCore:
             self._cancelled.append(request_id)
 
     def intervene(self, request_id: str, more: Compiled) -> None:
-        """Refuse: the cache holds what a request was when it began.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError(
-            "A request that runs on vLLM cannot be changed any more.",
-            "Give the intervention with the request, with a gate; or use the transformers engine.",
-        )
+        """Never called: `VllmEngine.intervene` refuses."""
+        raise NotImplementedError
 
     def step(self) -> list[tuple[str, Step]]:
         """Wait for the next tokens and return what came of them, request by request."""
-        out, self._kept = self._kept, []
+        kept, self._kept = self._kept, []
+        return kept or self._advance()
+
+    def _advance(self) -> list[tuple[str, Step]]:
+        out: list[tuple[str, Step]] = []
         cancelled, self._cancelled = self._cancelled, []
         for name in cancelled:
             if name in self._running:
@@ -142,7 +139,7 @@ class VllmCore:
             )
         try:
             while names:
-                self._kept += self.step()
+                self._kept += self._advance()
                 for name in [name for name in names if self._read[name] is not None]:
                     output, reports = self._forget(name), frontend.take(name)
                     frontend.forget(name)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from vllm import EngineArgs
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from endoscope.engine.base import Capabilities
@@ -25,6 +24,7 @@ from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention, compile_interventions
 from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary
+from vllm import EngineArgs
 
 
 class VllmEngine:
@@ -214,8 +214,15 @@ class VllmEngine:
         return self.streams().submit(request)
 
     def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
-        """Refuse (see `VllmCore.intervene`)."""
-        self.streams().intervene(request_id, interventions)
+        """Refuse: what a request has in the cache is filed under what it began with.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "A request that runs on vLLM cannot be changed any more.",
+            "Give the intervention with the request, with a gate; or use the transformers engine.",
+        )
 
     def cancel(self, request_id: str) -> None:
         """End a request before its next token (see `Engine.cancel`)."""

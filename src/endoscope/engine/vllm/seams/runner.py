@@ -12,7 +12,6 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from endoscope.engine.vllm.board import Board, Rows
 from endoscope.engine.vllm.op import install
-from endoscope.engine.vllm.orders import parse
 from endoscope.engine.vllm.reports import Report
 from endoscope.engine.vllm.seams.layers import arm
 from endoscope.engine.vllm.seams.settings import KEY, Settings
@@ -62,7 +61,7 @@ def _executing(original: Any) -> Any:
                 params = new.sampling_params
                 text = params.extra_args.get(KEY) if params and params.extra_args else None
                 if text is not None:
-                    held.board.admit(new.req_id, parse(text), len(new.prompt_token_ids))
+                    held.board.admit(new.req_id, text, len(new.prompt_token_ids))
         return original(self, scheduler_output, *args, **named)
 
     return execute_model

@@ -1,0 +1,58 @@
+"""Models on vLLM, and the same on transformers; needs the environment that `make vllm` makes."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
+
+import endoscope
+from endoscope.engine import Model
+from tests.tiny import byte_tokenizer, tiny_module
+
+KINDS = ("attn_out", "resid_mid", "mlp_out")
+BLOCK = 32  # tokens in a block of the cache
+
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+
+class Pair:
+    """One model on both engines."""
+
+    def __init__(self, name: str | Path, **options: Any) -> None:
+        self.transformers = endoscope.open(name, dtype="float32")
+        settings = {"max_model_len": 512, "max_num_seqs": 8, "enforce_eager": True} | options
+        self.vllm: Model = endoscope.open(
+            name, dtype="float32", engine="vllm", kinds=KINDS, block_size=BLOCK, **settings
+        )
+
+
+def save(folder: Path, name: str, **options: Any) -> Path:
+    """Write a tiny random model whose attention vLLM has on CPUs."""
+    heads = {"head_dim": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
+    tiny_module(name, **heads | options).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pair]]:
+    """Opens a model once a session for each of its settings; each is a process that stays."""
+    kept: dict[str, Pair] = {}
+
+    def pair(name: str, **options: Any) -> Pair:
+        key = f"{name} {sorted(options.items())}"
+        if key not in kept:
+            embedded = name in ("smollm2-135m-instruct", "gemma-3-270m")
+            where = name if embedded else save(tmp_path_factory.mktemp("tiny") / name, name)
+            kept[key] = Pair(where, **options)
+        return kept[key]
+
+    yield pair
+    for one in kept.values():
+        one.vllm.close()

@@ -1,0 +1,126 @@
+"""What vLLM reads, changes and writes is what the model itself says, as on transformers."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from endoscope import Site, add
+from endoscope.engine.batching import Row
+from endoscope.engine.requests import Request, Sampling
+from endoscope.errors import InputError
+from tests.engine.streams import check, readout, run, same
+from tests.engine.test_stream_core import mix
+from tests.vllm.conftest import KINDS, Pair
+
+TINY = ["llama", "qwen3", "gemma3", "mixtral"]
+TEXTS = [
+    "The sea is calm today, and the harbour is full of small boats.",
+    "In 1999 Mary Jones wrote to the bank. 明日は東京駅で田中さんに会います。",
+]
+
+
+@pytest.fixture(scope="module", params=TINY)
+def tiny(request: pytest.FixtureRequest, pairs: Callable[..., Pair]) -> Pair:
+    return pairs(request.param)
+
+
+@pytest.fixture(scope="module", params=["smollm2-135m-instruct", "gemma-3-270m"])
+def embedded(request: pytest.FixtureRequest, pairs: Callable[..., Pair]) -> Pair:
+    return pairs(request.param, enforce_eager=request.param.startswith("gemma"))
+
+
+def test_a_mix_comes_to_what_the_model_itself_says(tiny: Pair) -> None:
+    """Requests come and go between steps, each with its own readouts and interventions."""
+    for seed in range(3):
+        requests = mix(seed)
+        steps = run(tiny.vllm.engine._core, requests)
+        for _, request in requests:
+            check(tiny.transformers, request, steps[request.id])
+
+
+def test_activations_are_those_of_transformers(embedded: Pair) -> None:
+    """The embedded Llama runs compiled: the operation is in its graph."""
+    model = embedded.transformers
+    layers = (0, 1, model.n_layers // 2, model.n_layers - 1)
+    sites = [Site(n, kind) for n in layers for kind in ("resid_pre", *KINDS, "resid_post")]
+    mine = embedded.vllm.capture(TEXTS, sites)
+    its = model.capture(TEXTS, sites)
+    assert mine.token_ids.tolist() == its.token_ids.tolist()
+    for site in sites:
+        error = (mine[site] - its[site]).norm() / its[site].norm()
+        assert error < 1e-4, site
+
+
+def test_probes_and_interventions_on_embedded_models(embedded: Pair) -> None:
+    model = embedded.transformers
+    layer = model.n_layers // 2
+    width = model.d_model
+    near = readout(f"resid_post.{layer}", d_model=width)
+    ahead = readout(f"resid_post.{layer}", "mlp_out.1", look_ahead=2, d_model=width, seed=1)
+    vectors = torch.randn(4, width, generator=torch.Generator().manual_seed(0))
+    prompts = [tuple(one.ids) for one in model.tokenizer.encode_batch(TEXTS)]
+    sampling = Sampling(20, temperature=0.0, ignore_eos=True, logprobs=3)
+    requests = [
+        Request(
+            str(number),
+            prompts[number % 2],
+            sampling,
+            {"near": near, "ahead": ahead} if number % 3 else {},
+            (add(vector, 0.3, site=f"resid_post.{layer}"),) if number else (),
+        )
+        for number, vector in enumerate(vectors)
+    ]
+    its = {name: list(steps) for name, steps in gathered(model, requests).items()}
+    for name, steps in gathered(embedded.vllm, requests).items():
+        same(steps, its[name])
+        if [s.token_id for s in steps] != [s.token_id for s in its[name]]:
+            continue  # after a near-tie another text is read
+        for reading in ("near", "ahead"):
+            mine = [one for step in steps for one in step.readings.get(reading, ())]
+            wanted = [one for step in its[name] for one in step.readings.get(reading, ())]
+            assert [one.position for one in mine] == [one.position for one in wanted]
+            for one, other in zip(mine, wanted, strict=True):
+                assert (one.probabilities - other.probabilities).abs().max() < 1e-3
+
+
+def gathered(model, requests):  # type: ignore[no-untyped-def]
+    steps: dict[str, list] = {request.id: [] for request in requests}  # type: ignore[type-arg]
+    for name, step in model.engine.run(requests):
+        steps[name].append(step)
+    return steps
+
+
+def test_likelihoods_are_those_of_transformers(embedded: Pair) -> None:
+    prompts, after = ["The capital of France is"], [" Paris, and that of Japan is Tokyo."]
+    assert embedded.vllm.log_likelihood(prompts, after) == pytest.approx(
+        embedded.transformers.log_likelihood(prompts, after), abs=1e-3
+    )
+
+
+def test_generated_text_is_that_of_transformers(embedded: Pair) -> None:
+    prompts = [text[:20] for text in TEXTS]
+    assert embedded.vllm.generate(prompts, max_tokens=12) == embedded.transformers.generate(
+        prompts, max_tokens=12
+    )
+
+
+def test_what_it_cannot_do_is_refused(pairs: Callable[..., Pair]) -> None:
+    model = pairs("llama").vllm
+    with pytest.raises(InputError, match="whole distributions"):
+        model.divergence(["a"], ["b"])
+    with pytest.raises(InputError, match="more than the 511"):
+        model.generate(["x" * 505], max_tokens=20)
+    with pytest.raises(InputError, match="gate"):
+        model.engine.intervene("nobody", [add(torch.ones(32), 1, site="resid_post.1")])
+    with pytest.raises(InputError, match="without its weights"):
+        _ = model.loaded.anatomy.unembedding
+
+
+def test_a_row_may_keep_its_end_alone(pairs: Callable[..., Pair]) -> None:
+    pair = pairs("llama")
+    site = Site.parse("resid_post.1")
+    row = Row([256, *range(60)], start=37)
+    ((_, mine),) = pair.vllm.engine.read([row], [site], batch_tokens=1000)
+    ((_, its),) = pair.transformers.engine.read([row], [site], batch_tokens=1000)
+    torch.testing.assert_close(mine[site], its[site], rtol=1e-4, atol=1e-5)
