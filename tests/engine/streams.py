@@ -10,9 +10,9 @@ from tests.tiny import tiny_model, tiny_module
 from torch import Tensor
 
 from endoscope.engine import Model
-from endoscope.engine.core import Core, Limits
+from endoscope.engine.core import Core
 from endoscope.engine.hooks import visiting
-from endoscope.engine.requests import Request, Sampling, Step
+from endoscope.engine.requests import Limits, Request, Sampling, Step
 from endoscope.engine.transformers import TransformersEngine
 from endoscope.interventions import Intervention, Operator
 from endoscope.models import Anatomy, Site

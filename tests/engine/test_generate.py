@@ -10,8 +10,8 @@ from tests.engine.streams import alone, check, greedy, opened, readout, run, sam
 
 import endoscope
 from endoscope.engine import Model
-from endoscope.engine.core import Limits
 from endoscope.engine.generate import prompt_ids
+from endoscope.engine.requests import Limits
 from endoscope.errors import InputError
 from endoscope.interventions import ablate, add
 from endoscope.probes import Probe

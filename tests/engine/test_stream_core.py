@@ -13,8 +13,7 @@ from tests.tiny import CONFIGS
 from torch import Tensor
 
 from endoscope.engine import Model
-from endoscope.engine.core import Limits
-from endoscope.engine.requests import Request, Sampling
+from endoscope.engine.requests import Limits, Request, Sampling
 from endoscope.engine.transformers import TransformersEngine
 from endoscope.errors import InputError
 from endoscope.interventions import Gate, Intervention, ablate, add, clamp

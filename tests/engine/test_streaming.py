@@ -10,8 +10,7 @@ import torch
 from tests.engine.streams import greedy, opened, readout, run, same
 
 from endoscope.engine import Model
-from endoscope.engine.core import Limits
-from endoscope.engine.requests import Request, Step
+from endoscope.engine.requests import Limits, Request, Step
 from endoscope.engine.streaming import EngineFailedError, Steps
 from endoscope.errors import InputError
 from endoscope.interventions import add

@@ -42,17 +42,19 @@ def save(folder: Path, name: str, **options: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pair]]:
-    """Opens a model once a session for each of its settings; each is a process that stays."""
-    kept: dict[str, Pair] = {}
+    """Opens a model, and closes the one before it: each has processes of its own."""
+    open_now: dict[str, Pair] = {}
 
     def pair(name: str, **options: Any) -> Pair:
         key = f"{name} {sorted(options.items())}"
-        if key not in kept:
+        if key not in open_now:
+            for _ in range(len(open_now)):
+                open_now.popitem()[1].vllm.close()
             embedded = name in ("smollm2-135m-instruct", "gemma-3-270m")
             where = name if embedded else save(tmp_path_factory.mktemp("tiny") / name, name)
-            kept[key] = Pair(where, **options)
-        return kept[key]
+            open_now[key] = Pair(where, **options)
+        return open_now[key]
 
     yield pair
-    for one in kept.values():
+    for one in open_now.values():
         one.vllm.close()

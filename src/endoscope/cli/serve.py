@@ -55,6 +55,17 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with a key a line.", show_default=False)
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="`transformers`, or `vllm` in its own environment (`make vllm`)."),
+    ] = "transformers",
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="On vLLM: a kind of site that requests can name beside `resid_pre` and "
+            "`resid_post`, such as `attn_out` (repeat)."
+        ),
+    ] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder with a PEFT adapter.")] = None,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
     dtype: Annotated[
@@ -104,9 +115,13 @@ def serve(
     - `endoscope serve MODEL --host 0.0.0.0 --api-key-file keys.txt`:
     for other machines
     """
+    from endoscope.models import KINDS
     from endoscope.server.auth import Keys
     from endoscope.server.logs import LEVELS, start
 
+    kinds = [one for one in KINDS if one in (kind or ())]
+    if unknown := set(kind or ()) - set(kinds):
+        raise InputError(f"{sorted(unknown)[0]} is no kind of site.", f"Use {', '.join(KINDS)}.")
     if log_level not in LEVELS:
         raise InputError("There is no such log level.", f"Choose from: {', '.join(LEVELS)}.")
     keys = Keys.read(api_key_env, api_key_file)
@@ -133,6 +148,8 @@ def serve(
         directions=directions,
         limits=Limits(max_requests, max_waiting, max_prompt_tokens, max_tokens, timeout),
         keys=keys,
+        engine=engine,
+        kinds=kinds,
     )
     hosts = hosts_of(host, keys)
     if not keys and hosts is None:

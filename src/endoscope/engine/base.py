@@ -7,7 +7,8 @@ from typing import Protocol
 from torch import Tensor
 
 from endoscope.engine.batching import Row
-from endoscope.engine.requests import Request, Step
+from endoscope.engine.requests import DEFAULT, Limits, Request, Step
+from endoscope.engine.streaming import Streams
 from endoscope.interventions import Compiled, Intervention
 from endoscope.models import Anatomy, Site, SiteKind, TextTokenizer
 
@@ -20,11 +21,13 @@ class Capabilities:
         engine: its name.
         kinds: the kinds of site that it can read and write on this model.
         causal: whether a token sees only what is before it; without that there is no streaming.
+        midway: whether a request can be changed while it runs.
     """
 
     engine: str
     kinds: tuple[SiteKind, ...]
     causal: bool
+    midway: bool
 
 
 class Engine(Protocol):
@@ -153,6 +156,10 @@ class Engine(Protocol):
 
     def cancel(self, request_id: str) -> None:
         """End a request before its next token; its last step says so. Unknown ones are ignored."""
+        ...
+
+    def streams(self, limits: Limits = DEFAULT) -> Streams:
+        """Return what runs requests in the background; the first call says how many at once."""
         ...
 
     def close(self) -> None:

@@ -5,38 +5,19 @@ added and cancelled between the same steps give the same answers.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from endoscope.engine.passes import Pass
 from endoscope.engine.preparing import Preparing
-from endoscope.engine.requests import Request, Step
+from endoscope.engine.requests import DEFAULT, Limits, Request, Step
 from endoscope.engine.running import Running
 from endoscope.engine.sampling import Choice, choose
 from endoscope.engine.transformers_batch import TransformersBatch
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Operator
 
-
-@dataclass(frozen=True)
-class Limits:
-    """How much runs at once.
-
-    Attributes:
-        requests: most requests in the batch; others wait, first come first served.
-        prompt_tokens: most tokens of prompts in a pass, which those that generate wait for.
-        cache_tokens: most tokens that the cache is made for: the requests in the batch, times the
-            most tokens that the longest of them can come to. One request alone may have more.
-    """
-
-    requests: int = 64
-    prompt_tokens: int = 256
-    cache_tokens: int = 65_536
-
-
-DEFAULT = Limits()
 MOST_PIECES = 4
 
 

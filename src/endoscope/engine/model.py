@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -34,7 +34,7 @@ def open(
     adapter: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    engine: Literal["transformers", "vllm"] = "transformers",
+    engine: str = "transformers",
     **options: Any,
 ) -> "Model":
     """Open a model for reading.
@@ -61,7 +61,10 @@ def open(
     if engine == "transformers" and not options:
         return Model(load(name, adapter=adapter, device=device, dtype=dtype))
     if engine != "vllm":
-        raise InputError(f"There is no engine {engine!r} with such options.", "Leave them out.")
+        raise InputError(
+            f"There is no engine {engine!r} that takes {', '.join(options) or 'no options'}.",
+            'Choose "transformers", which takes none, or "vllm".',
+        )
     if adapter is not None:
         raise InputError(
             "The vLLM engine takes no adapter.", "Merge it into the weights and give the folder."

@@ -101,6 +101,25 @@ class Request:
     interventions: tuple[Intervention, ...] = ()
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much runs at once.
+
+    Attributes:
+        requests: most requests in the batch; others wait, first come first served.
+        prompt_tokens: most tokens of prompts in a pass, which those that generate wait for.
+        cache_tokens: most tokens that the cache is made for: the requests in the batch, times the
+            most tokens that the longest of them can come to. One request alone may have more.
+    """
+
+    requests: int = 64
+    prompt_tokens: int = 256
+    cache_tokens: int = 65_536
+
+
+DEFAULT = Limits()
+
+
 class TokenLogprob(NamedTuple):
     """A token and the natural logarithm of its probability, before temperature and the like."""
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row, pad, plan
-from endoscope.engine.core import DEFAULT, Core, Limits
+from endoscope.engine.core import Core
 from endoscope.engine.divergence import divergences
 from endoscope.engine.hooks import PackedRows, Visit, positions_of, visiting
 from endoscope.engine.likelihood import log_probabilities
 from endoscope.engine.preparing import Preparing
-from endoscope.engine.requests import Request, Step
+from endoscope.engine.requests import DEFAULT, Limits, Request, Step
 from endoscope.engine.streaming import Steps, Streams
 from endoscope.engine.transformers_batch import TransformersBatch
 from endoscope.errors import InputError
@@ -56,7 +56,9 @@ class TransformersEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do with its model."""
-        return Capabilities("transformers", self.anatomy.kinds, self.anatomy.causal)
+        return Capabilities(
+            "transformers", self.anatomy.kinds, self.anatomy.causal, midway=self.anatomy.causal
+        )
 
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""

@@ -48,6 +48,11 @@ def _load(name: str, where: str, model: Model, check: Check, device: str) -> Ser
                 f"Write `judge: {JUDGE}` to ask the model that is served, or give a hook.",
             )
         if rule.action == "steer":
+            if not model.capabilities.midway:
+                raise InputError(
+                    f"The policy {name} steers, and on vLLM no running request can be changed.",
+                    "Stop or redact; or serve with the transformers engine.",
+                )
             check(rule.steering(policy.folder))
     if policy.scope == "document":
         return _judging(name, policy, model)

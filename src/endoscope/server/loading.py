@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from endoscope.artifacts import check_model
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine import open as open_model
-from endoscope.engine.core import Limits as EngineLimits
-from endoscope.engine.transformers import TransformersEngine
+from endoscope.engine.requests import Limits as EngineLimits
 from endoscope.errors import InputError
+from endoscope.models import SiteKind
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
 from endoscope.server.auth import Keys
@@ -34,6 +35,8 @@ class Options:
         directions: folders, by name.
         limits: how much clients may ask for.
         keys: who may ask.
+        engine: what runs the model.
+        kinds: on vLLM, the kinds of site within blocks that requests can name.
     """
 
     model: str
@@ -46,6 +49,15 @@ class Options:
     directions: Mapping[str, Path] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     keys: Keys = field(default_factory=Keys)
+    engine: str = "transformers"
+    kinds: Sequence[SiteKind] = ()
+
+
+def _vllm(options: Options) -> dict[str, Any]:
+    """What vLLM is opened with, for what clients may ask for."""
+    if options.engine != "vllm":
+        return {}
+    return {"kinds": options.kinds, "max_num_seqs": options.limits.requests}
 
 
 def load(options: Options) -> Served:
@@ -56,7 +68,12 @@ def load(options: Options) -> Served:
     """
     files = [VariantFile.read(path, name) for name, path in options.variants]
     model = open_model(
-        options.model, adapter=options.adapter, device=options.device, dtype=options.dtype
+        options.model,
+        adapter=options.adapter,
+        device=options.device,
+        dtype=options.dtype,
+        engine=options.engine,
+        **_vllm(options),
     )
     served = serve_model(
         model,
@@ -85,16 +102,14 @@ def serve_model(
         InputError: the model cannot generate.
     """
     limits = limits or Limits()
-    engine = model.engine
-    assert isinstance(engine, TransformersEngine)
-    streams = engine.streams(EngineLimits(requests=limits.requests))
+    streams = model.engine.streams(EngineLimits(requests=limits.requests))
     return Served(
         name=name or _name(model),
         engine=streams,
         tokenizer=model.tokenizer,
         context=model.loaded.anatomy.max_tokens,
         fingerprint=f"fp_{model.fingerprint.short}",
-        check=engine.compile,
+        check=model.engine.compile,
         alive=lambda: streams.alive,
         probes=probes or {},
         directions=directions or {},

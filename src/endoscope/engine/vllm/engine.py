@@ -13,7 +13,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row
 from endoscope.engine.preparing import Preparing
-from endoscope.engine.requests import Request, Step
+from endoscope.engine.requests import DEFAULT, Limits, Request, Step
 from endoscope.engine.running import Running
 from endoscope.engine.streaming import Steps, Streams
 from endoscope.engine.vllm.core import VllmCore
@@ -74,7 +74,7 @@ class VllmEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do with its model."""
-        return Capabilities("vllm", self._kinds, causal=True)
+        return Capabilities("vllm", self._kinds, causal=True, midway=False)
 
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""
@@ -228,8 +228,8 @@ class VllmEngine:
         """End a request before its next token (see `Engine.cancel`)."""
         self.streams().cancel(request_id)
 
-    def streams(self) -> Streams:
-        """Return what runs requests in the background."""
+    def streams(self, limits: Limits = DEFAULT) -> Streams:
+        """Return what runs requests in the background; vLLM has limits of its own."""
         with self.lock:
             if self._streams is None:
                 self._streams = Streams(self._core, self.lock)
