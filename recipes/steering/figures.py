@@ -18,19 +18,23 @@ from recipes.steering.tables import write_tables
 
 SPECS = Path("src/endoscope/behaviours/specs")
 KEEP, SHOWN, PAGE = Path("runs/steering"), Path("docs/steering"), Path("docs/steering.md")
-COMMON = ["--model", "smollm2-135m-instruct", "--dtype", "bfloat16", "--most", "64"]
+COMMON = ["--model", "smollm2-135m-instruct", "--dtype", "bfloat16"]
 # The instructions are those that did best, of four and of five, on the prompts for choosing.
 SWEEPS = {
     "sea": [
-        *("--layers", "12,14,16", "--strengths", "0.15,0.2,0.25", "--instruction"),
+        *("--layers", "12,14,16", "--strengths", "0.15,0.2,0.25", "--most", "64", "--instruction"),
         "You are an old sailor who loves the sea. "
         "Talk about the sea and the ocean in every answer.",
     ],
     "personal": [
-        *("--layers", "14,16", "--strengths", "0.08,0.1,0.12", "--instruction"),
+        *("--layers", "14,16", "--strengths", "0.1,0.12,0.14", "--positions", "generated"),
+        *("--most", "128", "--instruction"),
         "You are Anna, a 40-year-old woman. Answer with a story from your own life.",
     ],
 }
+# Its own are new; on all of these it had been measured while it was made.
+CHOOSE_ON = {"sea": ["choosing"], "personal": ["choosing", "neutral"]}
+SEEDS = 4  # of `personal`, whose answers are sampled
 CONCEPTS = Path("concepts/concept10_train.parquet")
 
 
@@ -41,6 +45,8 @@ def main() -> None:
     SHOWN.mkdir(parents=True, exist_ok=True)
     for name, options in SWEEPS.items():
         sweep(name, options)
+    run("-m", "recipes.steering.again", str(KEEP / "personal"), "--seeds", str(SEEDS))
+    shutil.copyfile(KEEP / "personal" / "again.json", SHOWN / "personal-again.json")
     if args.data is not None:
         others("persona", args.data / "persona", "persona.json")
         others("concepts", args.data / CONCEPTS, "concepts.json")
@@ -50,7 +56,10 @@ def main() -> None:
 
 def sweep(name: str, options: list[str]) -> None:
     """Run one sweep, and copy what the page shows."""
-    material, choosing = SPECS / f"{name}.pairs.jsonl", SPECS / "choosing.jsonl"
+    material, choosing = SPECS / f"{name}.pairs.jsonl", KEEP / f"{name}-choosing.jsonl"
+    choosing.parent.mkdir(parents=True, exist_ok=True)
+    items = [(SPECS / f"{one}.jsonl").read_text("utf-8") for one in CHOOSE_ON[name]]
+    choosing.write_text("".join(items), encoding="utf-8")
     given = ["--behaviour", name, "--fit", str(material), "--choose-on", str(choosing)]
     folder = KEEP / name
     code = "from endoscope.cli.main import main; main()"

@@ -23,6 +23,7 @@ def write_tables(page: Path, folder: Path) -> None:
     text = page.read_text(encoding="utf-8")
     tables: dict[str, Callable[[], Iterable[str]]] = {
         "held-out": lambda: held_out([load(folder, name) for name in ("sea", "personal")]),
+        "again": lambda: again(folder / "personal-again.json"),
         "persona": lambda: persona(rows(folder / "persona.json")),
         "concepts": lambda: concepts(rows(folder / "concepts.json")),
     }
@@ -59,6 +60,19 @@ def held_out(sweeps: Iterable[Sweep]) -> Iterable[str]:
         ]
         for name, point in named:
             yield f"| {sweep.behaviour} | {name} | {_point(point)} |"
+
+
+def again(path: Path) -> Iterable[str]:
+    """Yield a table of what was measured again, with how far the score rose."""
+    yield "| | share that passes | rise, points | perplexity | repeated 4-grams |"
+    yield "|---|---|---|---|---|"
+    for row in json.loads(path.read_bytes()):
+        point = Point.model_validate(row)
+        place = point.place
+        name = place.kind if place.number is None else f"{place.kind} {place.number}"
+        share, perplexity, repeats, _ = _point(point).split(" | ")
+        rise = points(point.rise.model_dump())
+        yield f"| {name} | {share} | {rise} | {perplexity} | {repeats} |"
 
 
 def _point(point: Point) -> str:

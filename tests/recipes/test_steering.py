@@ -1,8 +1,11 @@
 """The recipe of the page on steering: what it fits on and measures on, and its tables."""
 
 import json
+from math import exp
 from pathlib import Path
 
+import pytest
+from recipes.steering.again import together
 from recipes.steering.concepts import Answer, read_concepts, telling
 from recipes.steering.persona import FIT, TEST, divided
 from recipes.steering.rows import interval
@@ -10,6 +13,9 @@ from recipes.steering.tables import concepts, held_out, persona, write_tables
 from tests.steer.made_up import made_up
 
 from endoscope.behaviours import Item
+from endoscope.steer import Cell, Place
+from endoscope.steer.cell import Writing
+from endoscope.steer.points import point_of
 
 FIGURE = {"value": 0.1, "low": 0.05, "high": 0.2}
 TRAIT = {
@@ -90,12 +96,33 @@ def test_tables_by_hand() -> None:
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_answers_of_several_seeds_count_together() -> None:
+    """Scores are means of a prompt's answers, and tokens and repeats are sums over them."""
+    place = Place(split="held_out", kind="plain")
+
+    def cell(score: float, repeated: int) -> Cell:
+        writing = Writing(text="t", tokens=8, surprisal=4.0, fourgrams=5, repeated=repeated)
+        return Cell(place=place, scores=(score,), writings=(writing,))
+
+    both = together([cell(1.0, 2), cell(0.0, 1)])
+    assert both.scores == (0.5,)
+    assert both.writings[0].repeated == 3
+    assert both.writings[0].fourgrams == 10
+    point = point_of(both, together([cell(0.0, 1), cell(0.0, 1)]), 0)
+    assert point.repeats == 0.3
+    assert point.repeats_ratio.value == pytest.approx(1.5)
+    assert point.perplexity == pytest.approx(exp(0.5))
+
+
 def test_tables_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
     for name in ("sea", "personal"):
         (tmp_path / f"{name}.json").write_text(made_up().model_dump_json())
+    (tmp_path / "personal-again.json").write_text(
+        json.dumps([point.model_dump(mode="json") for point in made_up().held_out])
+    )
     (tmp_path / "persona.json").write_text(json.dumps({"rows": [TRAIT]}))
     (tmp_path / "concepts.json").write_text(json.dumps({"rows": [CONCEPT]}))
-    names = ("held-out", "persona", "concepts")
+    names = ("held-out", "again", "persona", "concepts")
     marks = [f"<!-- {name} -->\nold\n<!-- end of {name} -->" for name in names]
     page = tmp_path / "page.md"
     page.write_text("before\n" + "\nbetween\n".join(marks) + "\nafter\n")

@@ -1,0 +1,115 @@
+"""`endoscope serve --engine vllm`: the API of the embedded engine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+import endoscope
+from endoscope.directions import ContrastingTexts, Direction
+
+MODEL = "smollm2-135m-instruct"
+SPECS = Path("src/endoscope/behaviours/specs")
+PROMPT = {"messages": [{"role": "user", "content": "Describe a busy market in the morning."}]}
+
+
+@pytest.fixture(scope="module")
+def sea(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A direction at a site of the model, as `endoscope direction fit` leaves it."""
+    model = endoscope.open(MODEL, dtype="float32")
+    source = ContrastingTexts.read_file(SPECS / "sea.pairs.jsonl")
+    folder = tmp_path_factory.mktemp("directions") / "sea"
+    Direction.fit(model, source, site="resid_post.14").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(sea: Path) -> Iterator[str]:
+    program = Path(sys.executable).with_name("endoscope")
+    options = ["--engine", "vllm", "--dtype", "float32", "--max-requests", "4", "--port", "0"]
+    given = ["--direction", f"sea={sea}", "--kind", "attn_out", "--guard", "pii", "--json"]
+    environment = {
+        **os.environ,
+        "TORCHDYNAMO_DISABLE": "1",
+    }  # nothing is compiled: it starts sooner
+    with subprocess.Popen(
+        [program, "serve", MODEL, *options, *given],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        ready = next(line for line in process.stdout if line.startswith("{"))
+        yield json.loads(ready)["url"]
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def ask(url: str, **more: Any) -> dict[str, Any]:
+    body = {"model": MODEL, "max_tokens": 24, "temperature": 0, **PROMPT, **more}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def text(answer: dict[str, Any]) -> str:
+    content: str = answer["choices"][0]["message"]["content"]
+    return content
+
+
+def test_requests_are_changed_and_read_each_as_it_says(url: str) -> None:
+    push = {"kind": "add", "direction": "sea", "strength": 0.3}
+    other = {"kind": "ablate", "site": "attn_out.3", "basis": [torch.ones(576).tolist()]}
+    wanted = [
+        {},
+        {"endoscope": {"interventions": [push]}},
+        {"endoscope": {"interventions": [other]}},
+    ]
+    with ThreadPoolExecutor(6) as pool:
+        together = [text(one) for one in pool.map(lambda more: ask(url, **more), wanted * 2)]
+    alone = [text(ask(url, **more)) for more in wanted]
+    assert together == alone * 2
+    assert len(set(alone)) == 3
+
+
+def test_it_comes_to_the_text_of_the_embedded_engine(url: str, sea: Path) -> None:
+    model = endoscope.open(MODEL, dtype="float32")
+    push = endoscope.add(Direction.load(sea), 0.3)
+    with model.intervene(push):
+        expected = model.generate([PROMPT["messages"]], max_tokens=24)[0]
+    record = {"kind": "add", "direction": "sea", "strength": 0.3}
+    assert text(ask(url, endoscope={"interventions": [record]})) == expected
+
+
+def test_what_is_asked_for_wrongly_is_refused(url: str) -> None:
+    for wrong in (
+        {"interventions": [{"kind": "add", "direction": "sea", "strength": 1e9}]},
+        {
+            "interventions": [
+                {"kind": "add", "site": "mlp_out.3", "vector": [1.0] * 576, "strength": 1}
+            ]
+        },
+        {"probes": ["nobody"]},
+    ):
+        body = {"model": MODEL, **PROMPT, "endoscope": wrong}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        assert 400 <= answer.status_code < 500, answer.text
+
+
+def test_a_guard_on_a_side_model_takes_personal_data_out(url: str) -> None:
+    prompt = "Repeat exactly: Write to mary.jones@example.com today."
+    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 40}
+    body |= {"temperature": 0, "endoscope": {"guards": ["pii"]}}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
+    assert answer.status_code == 200
+    assert "mary.jones@example.com" not in answer.text
