@@ -21,6 +21,7 @@ D = 32
 SITE = Site.parse("resid_post.1")
 READ = readout("resid_post.1", look_ahead=1)
 PUSH = torch.arange(D) - 15.0
+PROMPT = (256, *range(20))
 
 
 def board(*, reports: bool = True) -> Board:
@@ -28,7 +29,7 @@ def board(*, reports: bool = True) -> Board:
 
 
 def order(**more: object) -> Order:
-    return Order(readouts={"p": READ}, unscored=1, **more)  # type: ignore[arg-type]
+    return Order(readouts={"p": READ}, prefix=(256,), **more)  # type: ignore[arg-type]
 
 
 def passed(one: Board, rows: list[Rows], values: torch.Tensor) -> dict[str, Report]:
@@ -44,7 +45,7 @@ def test_any_pieces_and_repeats_give_the_scores_of_the_whole(
     """A request that was put back begins again, at its beginning or within its prompt."""
     values = torch.randn(sum(sizes), D, generator=torch.Generator().manual_seed(len(sizes)))
     one, remote = board(), RemoteReadings({"p": READ}, 1)
-    one.admit("a", order().text, 4)
+    one.admit("a", order().text, PROMPT[:4])
     start = 0
     scores: list[PositionScores] = []
     for number, size in enumerate(sizes):
@@ -72,8 +73,8 @@ def test_each_row_is_changed_as_its_request_says_and_padding_is_not() -> None:
         "c": clamp(PUSH, 1.0, units="absolute", site=SITE),
     }
     for name, change in changes.items():
-        one.admit(name, Order((change,), {SITE: 3.0}).text, 2)
-    one.admit("plain", Order(readouts={"p": READ}).text, 2)
+        one.admit(name, Order((change,), {SITE: 3.0}).text, PROMPT[:2])
+    one.admit("plain", Order(readouts={"p": READ}).text, PROMPT[:2])
     values = torch.randn(9, D)
     rows = [Rows("b", 0, 2, 0), Rows("plain", 2, 1, 5), Rows("stranger", 3, 1, 0)]
     rows += [Rows("a", 4, 1, 7), Rows("c", 5, 2, 3)]
@@ -97,8 +98,8 @@ def test_a_slot_is_given_again() -> None:
     one = board()
     text = Order((add(PUSH, 2.0, site=SITE),), {SITE: 3.0}).text
     for number in range(200):
-        one.admit(str(number), text, 2)
-        one.admit(str(number), text, 2)  # who is known stays
+        one.admit(str(number), text, PROMPT[:2])
+        one.admit(str(number), text, PROMPT[:2])  # who is known stays
         if number % 3:
             one.release(str(number))
             one.release(str(number))
@@ -116,8 +117,8 @@ def test_a_slot_is_given_again() -> None:
 )
 def test_an_order_that_cannot_be_carried_out_is_the_fault_of_its_request(text: str) -> None:
     one = board()
-    one.admit("bad", text, 2)
-    one.admit("good", order().text, 2)
+    one.admit("bad", text, PROMPT[:2])
+    one.admit("good", order().text, PROMPT[:2])
     reports = passed(one, [Rows("bad", 0, 2, 0), Rows("good", 2, 2, 0)], torch.zeros(4, D))
     assert reports["bad"].fault
     assert reports["good"].fault is None
@@ -128,21 +129,21 @@ def test_a_gate_that_cannot_decide_is_reported() -> None:
     gate = Gate(readout=readout("resid_post.1"), label="x")
     one = board()
     gated = add(PUSH, 1.0, site=SITE, units="absolute", gate=gate)
-    one.admit("a", Order((gated,), {SITE: 3.0}).text, 2)
+    one.admit("a", Order((gated,), {SITE: 3.0}).text, PROMPT[:2])
     reports = passed(one, [Rows("a", 0, 2, 0)], torch.full((2, D), torch.nan))
     assert reports["a"].fault == "A gate's probe gave no number."
 
 
 def test_one_of_several_workers_reports() -> None:
     one = board(reports=False)
-    one.admit("a", order().text, 2)
+    one.admit("a", order().text, PROMPT[:2])
     assert passed(one, [Rows("a", 0, 2, 0)], torch.zeros(2, D)) == {}
     assert one.sites == frozenset()
 
 
 def test_values_are_given_from_the_first_that_is_wanted_once() -> None:
     one = board()
-    one.admit("a", Order(sites=(SITE,), first=3).text, 8)
+    one.admit("a", Order(sites=(SITE,), first=3).text, PROMPT[:8])
     values = torch.randn(8, D)
     found = []
     for start, end in [(0, 2), (2, 5), (1, 6), (6, 8)]:  # the third goes back
@@ -154,11 +155,11 @@ def test_values_are_given_from_the_first_that_is_wanted_once() -> None:
 
 def test_an_order_is_read_as_it_was_written_and_what_it_shares_once() -> None:
     change = add(PUSH, 2.0, site=SITE)
-    one = Order((change,), {SITE: 3.5}, {"p": READ}, (SITE,), 4, 1)
+    one = Order((change,), {SITE: 3.5}, {"p": READ}, (SITE,), 4, (256,))
     again = parse(one.text)
     assert again.text == one.text
     assert (again.interventions, again.norms) == (one.interventions, one.norms)
-    assert (again.sites, again.first, again.unscored) == ((SITE,), 4, 1)
+    assert (again.sites, again.first, again.prefix) == ((SITE,), 4, (256,))
     other = parse(Order((change,), {SITE: 3.5}, {"q": READ}).text)
     assert other.readouts["q"] is again.readouts["p"]
     assert other.compile(D) is again.compile(D)

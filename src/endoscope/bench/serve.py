@@ -100,14 +100,14 @@ def _compare(model: str, load: Load, peer: Peer, options: Options) -> Iterator[R
             yield subject.rate(pairs, tokens, "tokens/s")
             mine, other = ours.result(), theirs.result()
             if peer.against == "plain":
-                yield _own_time(subject, pairs, mine["added"])
+                yield own_time(subject, pairs, mine["added"])
             else:
                 check(mine["tokens"], other["tokens"])
     except WorkerError as error:
         yield subject.failure(error)
 
 
-def _own_time(subject: Subject, pairs: Sequence[Pair], added: Sequence[float]) -> Row:
+def own_time(subject: Subject, pairs: Sequence[Pair], added: Sequence[float]) -> Row:
     """Compare a bare step with one that has the added operations' own time on top.
 
     Args:

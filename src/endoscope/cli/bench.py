@@ -27,6 +27,9 @@ def bench(
     documents: Annotated[
         int, typer.Option(min=1, help="guard: read at most this many documents of the data.")
     ] = 200,
+    engine: Annotated[
+        str, typer.Option(help="serve: `transformers`, or `vllm` against vLLM without Endoscope.")
+    ] = "transformers",
     pairs: Annotated[int, typer.Option(min=1, help="Repetitions of each side.")] = 8,
     save: Annotated[
         Path | None, typer.Option(help="Also write the rows to this file, with the machine.")
@@ -43,12 +46,15 @@ def bench(
 
     Example: `endoscope bench capture --against limit --against nnsight`
     """
-    from endoscope.bench import BENCHES, Failure, Options
+    from endoscope.bench import BENCHES, ON_VLLM, Failure, Options
     from endoscope.bench import save as save_rows
     from endoscope.errors import InputError
 
-    if name not in BENCHES:
-        raise InputError(f"There is no benchmark {name!r}.", f"Choose from: {', '.join(BENCHES)}.")
+    benches = {"transformers": BENCHES, "vllm": ON_VLLM}.get(engine)
+    if benches is None:
+        raise InputError(f"There is no engine {engine!r}.", "Choose `transformers` or `vllm`.")
+    if name not in benches:
+        raise InputError(f"There is no benchmark {name!r}.", f"Choose from: {', '.join(benches)}.")
     options = Options(
         models=model or (),
         against=against or (),
@@ -59,7 +65,7 @@ def bench(
         show=not as_json,
     )
     rows = []
-    for row in BENCHES[name](options):
+    for row in benches[name](options):
         rows.append(row)
         if as_json:
             print(json.dumps(row.as_json(), ensure_ascii=False), flush=True)

@@ -1,16 +1,30 @@
 """Interventions as clients send them: JSON alone, or with names of what the server has loaded."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
+from endoscope.directions import Direction
 from endoscope.errors import InputError
 from endoscope.interventions import Intervention, parse_interventions
 from endoscope.readouts import Readout
 from endoscope.server.errors import ApiError
-from endoscope.server.served import Served, named
+from endoscope.server.served import named
 
 PARAM = "endoscope.interventions"
+
+
+class Names(Protocol):
+    """What interventions can name, and what refuses those that do not fit the model."""
+
+    @property
+    def probes(self) -> Mapping[str, Readout]: ...  # noqa: D102
+    @property
+    def directions(self) -> Mapping[str, Direction]: ...  # noqa: D102
+    @property
+    def check(self) -> Callable[[Sequence[Intervention]], object]: ...  # noqa: D102
+
+
 # Which fields a direction stands for.
 _FIELDS = {
     "add": ("vector",),
@@ -24,7 +38,7 @@ _PLAIN = re.compile(r"[a-z_]{1,24}|[a-z_]{1,24}\.\d{1,4}")
 
 
 def interventions(
-    records: Sequence[Mapping[str, Any]], served: Served, param: str = PARAM
+    records: Sequence[Mapping[str, Any]], served: Names, param: str = PARAM
 ) -> tuple[Intervention, ...]:
     """Return what a request changes, checked against the model.
 
@@ -44,7 +58,7 @@ def interventions(
     return tuple(found)
 
 
-def _resolved(record: Mapping[str, Any], served: Served, where: str) -> dict[str, Any]:
+def _resolved(record: Mapping[str, Any], served: Names, where: str) -> dict[str, Any]:
     """Put the numbers where a record has a name."""
     full = dict(record)
     if "direction" in full:

@@ -47,12 +47,12 @@ class _Admitted:
         fault: why it cannot go on, if it cannot.
     """
 
-    def __init__(self, order: Order, slot: int, reports: bool) -> None:
+    def __init__(self, order: Order, slot: int, unscored: int, reports: bool) -> None:
         self.order = order
         self.slot = slot
         reads = bool(order.readouts) and reports
-        self.readings = RequestReadings(order.readouts, order.unscored) if reads else None
-        self.next = order.unscored
+        self.readings = RequestReadings(order.readouts, unscored) if reads else None
+        self.next = unscored
         self.sent = order.first
         self.fault: str | None = None
 
@@ -81,31 +81,31 @@ class Board:
         self._rows: list[tuple[_Admitted, Rows]] = []
         self._values: dict[Site, Tensor] = {}
 
-    def admit(self, name: str, text: str, prompt_length: int) -> None:
+    def admit(self, name: str, text: str, prompt: Sequence[int]) -> None:
         """Know a request from its next pass on; one that is known stays what it is.
 
         Args:
             name: of the request.
             text: its order. One that cannot be carried out here gets a fault, and nothing else.
-            prompt_length: tokens in its prompt.
+            prompt: its token ids.
         """
         if name in self._known:
             return
         try:
-            self._known[name] = self._admitted(parse(text), prompt_length)
+            self._known[name] = self._admitted(parse(text), prompt)
         except Exception as error:  # of this request: the worker and the others go on
-            known = _Admitted(Order(), 0, self._reports)
+            known = _Admitted(Order(), 0, 0, self._reports)
             expected = isinstance(error, InputError)
             known.fault = str(error) if expected else f"It failed ({type(error).__name__})."
             self._known[name] = known
 
-    def _admitted(self, order: Order, prompt_length: int) -> _Admitted:
-        slot = 0
+    def _admitted(self, order: Order, prompt: Sequence[int]) -> _Admitted:
+        slot, unscored = 0, order.unscored(prompt)
         if order.interventions:
             compiled = order.compile(self._d_model)
             slot = self._free.pop() if self._free else next(self._new)
-            self._operator.admit(slot, compiled, prompt_length, unscored=order.unscored)
-        return _Admitted(order, slot, self._reports)
+            self._operator.admit(slot, compiled, len(prompt), unscored=unscored)
+        return _Admitted(order, slot, unscored, self._reports)
 
     def release(self, name: str) -> None:
         """Forget a request; unknown ones are ignored."""

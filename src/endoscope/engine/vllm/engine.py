@@ -17,12 +17,12 @@ from endoscope.engine.requests import DEFAULT, Limits, Request, Step
 from endoscope.engine.running import Running
 from endoscope.engine.streaming import Steps, Streams
 from endoscope.engine.vllm.core import VllmCore
+from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.orders import Order
-from endoscope.engine.vllm.seams.layers import EDGES
 from endoscope.engine.vllm.seams.names import FAMILIES
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
-from endoscope.interventions import Compiled, Intervention, compile_interventions
+from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary
 from vllm import EngineArgs
 
@@ -56,8 +56,7 @@ class VllmEngine:
                 f"The vLLM engine does not know {self.anatomy.family} models.",
                 f"It knows {', '.join(FAMILIES)}; or use the transformers engine.",
             )
-        self._norms = norms
-        self._kinds = tuple(kind for kind in self.anatomy.kinds if kind in (*EDGES, *kinds))
+        self._ordering = Ordering(loaded, norms, kinds)
         arguments = {
             "model": str(loaded.folder),
             "dtype": str(loaded.dtype).removeprefix("torch."),
@@ -74,35 +73,11 @@ class VllmEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do with its model."""
-        return Capabilities("vllm", self._kinds, causal=True, midway=False)
+        return Capabilities("vllm", self._ordering.kinds, causal=True, midway=False)
 
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""
-        compiled = compile_interventions(interventions, self.anatomy.d_model, self._norms)
-        for site in sorted(compiled.sites):
-            self.check(site)
-        return compiled
-
-    def check(self, site: Site) -> None:
-        """Refuse a site that is not there, or that vLLM was not asked for.
-
-        Raises:
-            InputError: names those that are.
-        """
-        self.anatomy.check(site)
-        if site.kind not in self._kinds:
-            raise InputError(
-                f"{site} is not read on vLLM unless it was asked for.",
-                f"Use one of {', '.join(self._kinds)}; or start it with kinds=[{site.kind!r}].",
-            )
-
-    def unscored(self, ids: Sequence[int]) -> int:
-        """Return how many tokens at the start of a text were added to it (BOS)."""
-        return len(self._prefix) if list(ids[: len(self._prefix)]) == self._prefix else 0
-
-    @cached_property
-    def _prefix(self) -> list[int]:
-        return self.tokenizer.prefix()
+        return self._ordering.compile(interventions)
 
     @cached_property
     def _prepare(self) -> Preparing:
@@ -111,21 +86,13 @@ class VllmEngine:
             Vocabulary(self.tokenizer.hf),
             self.loaded.ends,
             self.compile,
-            self.unscored,
-            self.check,
+            self._ordering.unscored,
+            self._ordering.check,
         )
 
     def _order(self, running: Running) -> Order:
         request = running.request
-        return Order(
-            request.interventions,
-            self._measures(request.interventions),
-            request.readouts,
-            unscored=running.unscored,
-        )
-
-    def _measures(self, interventions: Sequence[Intervention]) -> dict[Site, float]:
-        return {one.site: self._norms(one.site) for one in interventions if one.measured}
+        return self._ordering.order(request.interventions, request.readouts)
 
     def read(
         self,
@@ -137,12 +104,11 @@ class VllmEngine:
     ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
         """Run rows and yield what was read, one after the other (see `Engine.read`)."""
         for site in sites:
-            self.check(site)
+            self._ordering.check(site)
         changes = () if interventions is None else interventions.interventions
-        norms = self._measures(changes)
 
         def order(row: Row) -> Order:
-            return Order(changes, norms, {}, tuple(sites), row.start, self.unscored(row.ids))
+            return self._ordering.order(changes, sites=sites, first=row.start)
 
         for first, some in _portions(rows, batch_tokens):
             with self.lock:
@@ -160,10 +126,9 @@ class VllmEngine:
     ) -> Iterator[tuple[list[int], list[float]]]:
         """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
         changes = () if interventions is None else interventions.interventions
-        norms = self._measures(changes)
 
         def order(row: Row) -> Order:
-            return Order(changes, norms, unscored=self.unscored(row.ids))
+            return self._ordering.order(changes)
 
         for first, some in _portions(rows, batch_tokens):
             with self.lock:

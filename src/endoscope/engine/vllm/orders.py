@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -26,7 +26,8 @@ class Order:
         readouts: by name.
         sites: whose values are wanted themselves, from `first` on.
         first: the first position of those.
-        unscored: how many tokens at the start of the prompt were added to it (BOS).
+        prefix: the tokens that the tokenizer puts before a text (BOS); a prompt that begins with
+            them is read from there on.
     """
 
     interventions: tuple[Intervention, ...] = ()
@@ -34,7 +35,7 @@ class Order:
     readouts: Mapping[str, Readout] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
     first: int = 0
-    unscored: int = 0
+    prefix: tuple[int, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -50,9 +51,13 @@ class Order:
                 "readouts": {name: _text(one.record()) for name, one in self.readouts.items()},
                 "sites": [str(site) for site in self.sites],
                 "first": self.first,
-                "unscored": self.unscored,
+                "prefix": list(self.prefix),
             }
         )
+
+    def unscored(self, ids: Sequence[int]) -> int:
+        """Return how many tokens at the start of a prompt were added to it."""
+        return len(self.prefix) if tuple(ids[: len(self.prefix)]) == self.prefix else 0
 
     @property
     def asks(self) -> bool:
@@ -106,7 +111,7 @@ def parse(text: str) -> Order:
             readouts={name: _readout(one) for name, one in record["readouts"].items()},
             sites=tuple(map(Site.parse, record["sites"])),
             first=int(record["first"]),
-            unscored=int(record["unscored"]),
+            prefix=tuple(map(int, record["prefix"])),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError("`endoscope` is no order.", "Send it through the engine.") from None

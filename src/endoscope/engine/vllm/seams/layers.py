@@ -11,8 +11,6 @@ import endoscope.engine.vllm.op  # noqa: F401  (defines the operation)
 from endoscope.engine.vllm.seams.names import BLOCKS, HIDDEN, RESIDUAL, inner
 from endoscope.models.sites import Site, SiteKind
 
-EDGES: tuple[SiteKind, ...] = ("resid_pre", "resid_post")
-
 visit = torch.ops.endoscope.visit
 
 

@@ -61,7 +61,7 @@ def _executing(original: Any) -> Any:
                 params = new.sampling_params
                 text = params.extra_args.get(KEY) if params and params.extra_args else None
                 if text is not None:
-                    held.board.admit(new.req_id, text, len(new.prompt_token_ids))
+                    held.board.admit(new.req_id, text, new.prompt_token_ids)
         return original(self, scheduler_output, *args, **named)
 
     return execute_model

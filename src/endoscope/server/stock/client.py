@@ -1,0 +1,48 @@
+"""The typical norms of a model that vLLM's own server runs, measured through its client."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from endoscope.engine.norms import reference_texts
+from endoscope.engine.vllm.ordering import Ordering
+from endoscope.engine.vllm.seams import frontend
+from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.models import LoadedModel, Site
+from vllm import SamplingParams
+
+_AT_ONCE = 8  # sites whose values travel together
+
+
+async def typical_norms(client: Any, loaded: LoadedModel, ordering: Ordering) -> dict[Site, float]:
+    """Return the median norm at each site, over the reference texts without their first tokens."""
+    layers = range(loaded.anatomy.n_layers)
+    sites = [Site(layer, kind) for kind in ordering.kinds for layer in layers]
+    texts = [one.ids for one in loaded.tokenizer.encode_batch(reference_texts())]
+    found: dict[Site, float] = {}
+    for start in range(0, len(sites), _AT_ONCE):
+        some = sites[start : start + _AT_ONCE]
+        parts = [await _read(client, ordering, ids, some) for ids in texts]
+        for site in some:
+            norms = torch.cat([part[site].norm(dim=1) for part in parts])
+            found[site] = float(norms.median())
+    return found
+
+
+async def _read(
+    client: Any, ordering: Ordering, ids: Sequence[int], sites: Sequence[Site]
+) -> dict[Site, Tensor]:
+    name = uuid4().hex
+    order = ordering.order(sites=sites, first=1)
+    params = SamplingParams(max_tokens=1, detokenize=False, extra_args={KEY: order.text})
+    frontend.expect(name)
+    try:
+        async for _ in client.generate({"prompt_token_ids": list(ids)}, params, name):
+            pass
+        reports = [one for one in frontend.take(name) if one.values]
+    finally:
+        frontend.forget(name)
+    return {site: torch.cat([one.values[site] for one in reports]) for site in sites}

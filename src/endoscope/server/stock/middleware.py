@@ -1,0 +1,226 @@
+"""Takes the `endoscope` object out of a request, and puts readings into its answer.
+
+What vLLM's server is asked for is what the client sent, with our order beside it; what it answers
+is passed on, with `endoscope` where readings came with a token.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from endoscope.engine.requests import score
+from endoscope.engine.vllm.seams import frontend
+from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.errors import InputError
+from endoscope.server.errors import ApiError
+from endoscope.server.served import named
+from endoscope.server.steering import interventions
+
+if TYPE_CHECKING:
+    from endoscope.server.stock.plugin import Loaded, Plugin
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+PATHS = {"/v1/chat/completions": "chatcmpl-{}", "/v1/completions": "cmpl-{}-0"}
+"""The paths that generate, and what vLLM calls a request to them by its `X-Request-Id`."""
+
+MOST_BYTES = 4 << 20
+_KNOWN = {"interventions", "probes"}
+
+
+class Asking:
+    """Stands before vLLM's server (pure ASGI, so that streams stay streams).
+
+    Args:
+        app: the server.
+        plugin: has what requests can name, once the server is ready.
+    """
+
+    def __init__(self, app: Any, plugin: "Plugin") -> None:
+        self._app = app
+        self._plugin = plugin
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+            await self._app(scope, receive, send)
+            return
+        raw, more = await _body(receive)
+        asked = {} if more else _object(raw)
+        if KEY not in asked:
+            await self._app(scope, _again(raw, receive, more), send)
+            return
+        try:
+            if self._plugin.loaded is None:
+                raise ApiError(503, "The server is not ready yet.", code="not_ready")
+            order = _order(asked, self._plugin.loaded)
+        except ApiError as error:
+            await _refuse(send, error)
+            return
+        base = uuid4().hex
+        del asked[KEY]
+        asked["vllm_xargs"] = {**(asked.get("vllm_xargs") or {}), KEY: order}
+        body = json.dumps(asked).encode()
+        name = PATHS[scope["path"]].format(base)
+        headers = [
+            (key, value)
+            for key, value in scope["headers"]
+            if key not in (b"content-length", b"x-request-id")
+        ]
+        headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", base.encode())]
+        frontend.expect(name)
+        try:
+            answering = Answering(name, send)
+            inner = {**scope, "headers": headers}
+            await self._app(inner, _again(body, receive), answering)
+        finally:
+            frontend.forget(name)
+
+
+class Answering:
+    """Passes an answer on, with the readings of its request.
+
+    Args:
+        name: what vLLM calls the request.
+        send: where to.
+    """
+
+    def __init__(self, name: str, send: Send) -> None:
+        self._name = name
+        self._send = send
+        self._start: Message = {}
+        self._streams = False
+        self._held = b""
+
+    async def __call__(self, message: Message) -> None:
+        """Take what the server sends."""
+        if message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            self._streams = b"text/event-stream" in headers.get(b"content-type", b"")
+            self._start = message
+            if self._streams:
+                await self._send(message)
+            return
+        if message["type"] != "http.response.body":
+            await self._send(message)
+            return
+        more = message.get("more_body", False)
+        self._held += message.get("body", b"")
+        if not self._streams:
+            if not more:
+                await self._whole()
+            return
+        *events, self._held = self._held.split(b"\n\n")
+        out = b"".join(self._event(event) + b"\n\n" for event in events)
+        if not more:
+            out, self._held = out + self._held, b""
+        await self._send({"type": "http.response.body", "body": out, "more_body": more})
+
+    def _event(self, event: bytes) -> bytes:
+        if not event.startswith(b"data: {"):
+            return event
+        chunk = json.loads(event[len(b"data: ") :])
+        self._add(chunk)
+        return b"data: " + json.dumps(chunk, ensure_ascii=False).encode()
+
+    async def _whole(self) -> None:
+        body = self._held
+        if self._start["status"] == 200:
+            answer = json.loads(body)
+            self._add(answer)
+            body = json.dumps(answer, ensure_ascii=False).encode()
+        headers = [pair for pair in self._start["headers"] if pair[0] != b"content-length"]
+        headers.append((b"content-length", b"%d" % len(body)))
+        await self._send({**self._start, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _add(self, answer: dict[str, Any]) -> None:
+        """Put what came into the answer, or into its chunk."""
+        reports = frontend.take(self._name)
+        if fault := next((one.fault for one in reports if one.fault), None):
+            answer["error"] = {"message": fault, "type": "server_error", "code": "readings"}
+        choices = answer.get("choices") or []
+        if not choices or not reports:
+            return
+        readings: dict[str, list[tuple[int, float]]] = {}
+        ended = bool(choices[0].get("finish_reason"))
+        for report in reports:
+            last = ended and report is reports[-1]
+            parts = (report.scores, report.rest if last else {})
+            for name, scores in (pair for part in parts for pair in part.items()):
+                mine = readings.setdefault(name, [])
+                mine += [(at, round(score(values), 6)) for at, values in scores]
+        if readings:
+            where = choices[0].get("delta") or choices[0].get("message") or choices[0]
+            where[KEY] = {"readings": readings}
+
+
+def _order(asked: Mapping[str, Any], loaded: "Loaded") -> str:
+    """Return the order of what a request asks of us.
+
+    Raises:
+        ApiError: it cannot be had.
+    """
+    ours = asked[KEY]
+    if not isinstance(ours, Mapping) or set(ours) - _KNOWN:
+        message = "`endoscope` is an object with `interventions` and `probes`."
+        raise ApiError(400, message, param=KEY, code="invalid_value")
+    if asked.get("n") not in (None, 1):
+        raise ApiError(400, "With `endoscope`, `n` must be 1.", param="n", code="invalid_value")
+    records, names = ours.get("interventions") or [], ours.get("probes") or []
+    if not isinstance(records, list) or not all(isinstance(one, Mapping) for one in records):
+        message = "`endoscope.interventions` is a list of objects."
+        raise ApiError(400, message, param=f"{KEY}.interventions", code="invalid_value")
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        message = "`endoscope.probes` is a list of names."
+        raise ApiError(400, message, param=f"{KEY}.probes", code="invalid_value")
+    changes = interventions(records, loaded)
+    readouts = {name: named(loaded.probes, name, "probe", f"{KEY}.probes") for name in names}
+    try:
+        return loaded.ordering.order(changes, readouts).text
+    except InputError as error:
+        raise ApiError(400, str(error), param=KEY, code="invalid_value") from None
+
+
+async def _body(receive: Receive) -> tuple[bytes, bool]:
+    """Return the body, and whether there is more of it: what is too long is vLLM's to answer."""
+    body, more = b"", True
+    while more and len(body) <= MOST_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body, more
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    if KEY.encode() not in raw:
+        return {}
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _again(body: bytes, receive: Receive, more: bool = False) -> Receive:
+    """Give a body that was read once more, and then what else comes."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    return again
+
+
+async def _refuse(send: Send, error: ApiError) -> None:
+    body = json.dumps(error.body).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

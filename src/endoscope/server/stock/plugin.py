@@ -1,0 +1,91 @@
+"""What `vllm serve` loads where `VLLM_PLUGINS` names it (entry point `vllm.endpoint_plugins`)."""
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from endoscope.artifacts import check_model
+from endoscope.directions import Direction
+from endoscope.engine import Model
+from endoscope.engine.vllm.ordering import Ordering
+from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.errors import InputError
+from endoscope.interventions import Intervention
+from endoscope.models import Site, load
+from endoscope.probes import Probe
+from endoscope.readouts import Readout
+from endoscope.server.stock.client import typical_norms
+from endoscope.server.stock.middleware import Asking
+
+
+@dataclass
+class Loaded:
+    """What requests can name, and what makes orders of it.
+
+    Attributes:
+        ordering: of the model.
+        probes: by name.
+        directions: by name.
+        check: refuses interventions that do not fit the model.
+    """
+
+    ordering: Ordering
+    probes: Mapping[str, Readout]
+    directions: Mapping[str, Direction]
+    check: Callable[[Sequence[Intervention]], object]
+
+
+class Plugin:
+    """Lets vLLM's server take the `endoscope` object, and send readings back.
+
+    Probes and directions that requests can name stand in
+    `--additional-config '{"endoscope": {"probes": {"tone": FOLDER}, "directions": {...}}}'`.
+    """
+
+    name = "endoscope"
+    required_tasks = ("generate",)
+
+    def __init__(self) -> None:
+        self.loaded: Loaded | None = None
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Stand before the paths that generate."""
+        app.add_middleware(Asking, plugin=self)
+
+    async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
+        """Load what requests can name, and measure the norms of the model's sites.
+
+        Raises:
+            InputError: something does not exist, or does not fit the model.
+        """
+        if engine_client is None:
+            return
+        settings = (args.additional_config or {}).get(KEY, {})
+        known = load(args.model, device="cpu", weights=False)
+        norms: dict[Site, float] = {}
+        ordering = Ordering(known, norms.__getitem__, settings.get("kinds", ()))
+        fingerprint = Model(known).fingerprint
+        probes = {name: Probe.load(Path(path)) for name, path in _named(settings, "probes")}
+        directions = {
+            name: Direction.load(Path(path)) for name, path in _named(settings, "directions")
+        }
+        for direction in directions.values():
+            check_model(direction.card.model, fingerprint, f"direction {direction.name}")
+        for name, probe in probes.items():
+            check_model(probe.card.model, fingerprint, f"probe {probe.name}")
+            if probe.readout.spec.readings != 1:
+                raise InputError(
+                    f"The probe {name} reads the whole text twice, so it cannot score a stream.",
+                    "Fit one with --readings 1.",
+                )
+        norms |= await typical_norms(engine_client, known, ordering)
+        readouts = {name: probe.readout for name, probe in probes.items()}
+        self.loaded = Loaded(ordering, readouts, directions, ordering.compile)
+
+
+def _named(settings: Mapping[str, Any], what: str) -> list[tuple[str, str]]:
+    return [(str(name), str(path)) for name, path in settings.get(what, {}).items()]

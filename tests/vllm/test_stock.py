@@ -1,0 +1,190 @@
+"""vLLM's own server, with Endoscope installed: it takes the `endoscope` object and streams readings."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import endoscope
+from endoscope import Probe, ProbeData
+from endoscope.directions import ContrastingTexts, Direction
+from endoscope.engine import Model
+from endoscope.engine.requests import score
+
+MODEL = "smollm2-135m-instruct"
+SPECS = Path("src/endoscope/behaviours/specs")
+CHAT = [{"role": "user", "content": "Describe a busy market in the morning."}]
+PUSH = {"kind": "add", "direction": "sea", "strength": 0.3}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return endoscope.open(MODEL, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A direction and a probe of the model."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    source = ContrastingTexts.read_file(SPECS / "sea.pairs.jsonl")
+    Direction.fit(model, source, site="resid_post.14").save(folder / "sea")
+    data = ProbeData.read("demo/tone.jsonl")
+    Probe.fit(model, data, sites="resid_post.15").save(folder / "tone")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(model: Model, folder: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = {
+        "endoscope": {
+            "directions": {"sea": str(folder / "sea")},
+            "probes": {"tone": str(folder / "tone")},
+        }
+    }
+    options = ["--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "4"]
+    options += ["--enforce-eager", "--additional-config", json.dumps(config)]
+    options += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
+    where = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("vllm"), "serve", model.loaded.folder, *options],
+        env={**os.environ, "VLLM_PLUGINS": "endoscope"},
+    ) as process:
+        for _ in range(240):
+            time.sleep(1)
+            assert process.poll() is None, "it ended by itself"
+            try:
+                if httpx.get(f"{where}/health").status_code == 200:
+                    break
+            except httpx.TransportError:
+                continue
+        yield where
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def body(**more: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": CHAT, "max_tokens": 20, "temperature": 0, **more}
+
+
+def ask(url: str, **more: Any) -> dict[str, Any]:
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body(**more), timeout=120)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def text(answer: dict[str, Any]) -> str:
+    content: str = answer["choices"][0]["message"]["content"]
+    return content
+
+
+def test_a_request_is_changed_and_those_beside_it_are_not(
+    url: str, model: Model, folder: Path
+) -> None:
+    plain = text(ask(url))
+    changed = text(ask(url, endoscope={"interventions": [PUSH]}))
+    assert text(ask(url)) == plain
+    assert plain == model.generate([CHAT], max_tokens=20)[0]
+    with model.intervene(endoscope.add(Direction.load(folder / "sea"), 0.3)):
+        assert changed == model.generate([CHAT], max_tokens=20)[0]
+    assert changed != plain
+
+
+def expected(model: Model, folder: Path, ids: list[int]) -> dict[int, float]:
+    """What the probe says of each token of a text that is read at once."""
+    readout = Probe.load(folder / "tone").readout
+    first = model.engine.unscored(ids)
+    (site,) = readout.spec.sites
+    from endoscope.engine.batching import Row
+
+    ((_, values),) = model.engine.read([Row(ids, start=first)], [site], batch_tokens=4096)
+    stream = readout.stream()
+    scores = [*stream.push(values), *stream.finish()]
+    return {one.position + first: score(one.probabilities) for one in scores}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_readings_come_with_the_tokens(
+    url: str, model: Model, folder: Path, streamed: bool
+) -> None:
+    """Of all tokens but the last: vLLM ends a request without running that."""
+    ours = {"probes": ["tone"]}
+    if streamed:
+        said, readings = "", []
+        sent = body(endoscope=ours, stream=True)
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=sent, timeout=120) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: {"):
+                    for choice in json.loads(line[6:])["choices"]:
+                        said += choice["delta"].get("content") or ""
+                        came = choice["delta"].get("endoscope", {}).get("readings", {})
+                        readings.append(came.get("tone", []))
+        assert sum(bool(one) for one in readings) > 10  # as they come, and not at the end
+        found = [pair for one in readings for pair in one]
+    else:
+        answer_ = ask(url, endoscope=ours)
+        said = text(answer_)
+        found = answer_["choices"][0]["message"]["endoscope"]["readings"]["tone"]
+    prompt = model.tokenizer.encode(model.tokenizer.chat(CHAT, reply=True)).ids
+    generated = model.tokenizer.encode_batch([said], special=False)[0].ids
+    assert len(generated) == 20
+    wanted = expected(model, folder, [*prompt, *generated[:-1]])
+    assert [position for position, _ in found] == list(wanted)
+    for position, value in found:
+        assert abs(value - wanted[position]) < 1e-3
+
+
+def test_a_request_twice_is_read_whole_twice(url: str) -> None:
+    """The second would hit the cache of prefixes."""
+    long = [{"role": "user", "content": "Tell me about the sea. " * 20}]
+    ours = {"probes": ["tone"]}
+    one, other = (
+        ask(url, messages=long, endoscope=ours)["choices"][0]["message"]["endoscope"]
+        for _ in range(2)
+    )
+    assert [at for at, _ in one["readings"]["tone"]] == [at for at, _ in other["readings"]["tone"]]
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        {"probes": ["nobody"]},
+        {"interventions": [{"kind": "add", "direction": "nobody", "strength": 1}]},
+        {"interventions": [{**PUSH, "strength": 1e9}]},
+        {"interventions": [{"kind": "ablate", "site": "mlp_out.3", "basis": [[1.0] * 576]}]},
+        {"interventions": [{"kind": "ablate", "site": "resid_post.3", "basis": [[1.0] * 5]}]},
+        {"interventions": "code"},
+        {"guards": ["pii"]},
+        [],
+    ],
+)
+def test_what_cannot_be_had_is_refused(url: str, ours: Any) -> None:
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body(endoscope=ours), timeout=60)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]["message"]
+
+
+def test_completions_too(url: str, model: Model) -> None:
+    sent = {"model": MODEL, "prompt": "The sea is", "max_tokens": 8, "temperature": 0}
+    sent["endoscope"] = {"probes": ["tone"]}
+    answer = httpx.post(f"{url}/v1/completions", json=sent, timeout=60).json()
+    assert answer["choices"][0]["text"] == model.generate(["The sea is"], max_tokens=8)[0]
+    assert answer["choices"][0]["endoscope"]["readings"]["tone"]
+
+
+def test_an_order_that_a_client_writes_itself_is_checked(url: str) -> None:
+    sent = body(vllm_xargs={"endoscope": "{}"})
+    answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
+    assert 400 <= answer.status_code < 500
