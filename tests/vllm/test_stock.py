@@ -1,4 +1,4 @@
-"""vLLM's own server, with Endoscope installed: it takes the `endoscope` object and streams readings."""
+"""vLLM's own server, with Endoscope installed: it takes `endoscope` objects, streams readings."""
 
 import json
 import os

@@ -34,6 +34,10 @@ class Bank:
         members: by slot.
         device: where the activations are.
         dtype: in which it is computed.
+
+    Attributes:
+        form: the rows of all of them.
+        owner: whose each row of the form is, `[k]`, from 1.
     """
 
     def __init__(
@@ -43,10 +47,10 @@ class Bank:
         number = {compiled: index for index, compiled in enumerate(shared, start=1)}
         forms = [stage.form for stage in shared.values()]
         parts = zip(*forms, strict=True)
-        self._form = LowRank(*(torch.cat(part).to(device, dtype) for part in parts))
-        self._bends = bool((self._form.theta > float("-inf")).any())
+        self.form = LowRank(*(torch.cat(part).to(device, dtype) for part in parts))
+        self._bends = bool((self.form.theta > float("-inf")).any())
         owner = [index for index, form in enumerate(forms, start=1) for _ in form.b]
-        self._owner = torch.tensor(owner, device=device)
+        self.owner = torch.tensor(owner, device=device)
 
         # One entry a slot, and one past the end for all slots beyond: like slot 0, of nobody.
         size = max(members) + 2
@@ -81,20 +85,24 @@ class Bank:
             slots: of each row, `[n]`.
             positions: of each row, `[n]`.
         """
+        program, keep = self.plan(slots, positions)
+        return transform(h, self.form, self.owner, program, keep, bends=self._bends), program > 0
+
+    def plan(self, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what is to be done to each row, before it is there.
+
+        Args:
+            slots: of each row, `[n]`.
+            positions: of each row, `[n]`.
+
+        Returns:
+            Whose rows of the form change it, `[n]`, 0 for nobody's; and whether its norm is
+            restored, `[n]`, or None where none is.
+        """
         slots = slots.clamp(max=self._nobody)
         program = self._program[slots]
-        changed = self._acts(program, slots, positions)
-        mine = (program[:, None] == self._owner) & changed[:, None]
-
-        form = self._form
-        z = torch.addmm(form.b, h, form.A.T)
-        if self._bends:
-            z = torch.where(z > form.theta, z, 0)
-        # Selected, not multiplied: what another request's rows make of this one may overflow.
-        moved = torch.addmm(h, torch.where(mine, z + form.c, 0), form.B)
-        if self._keep is not None:
-            moved = torch.where(self._keep[slots][:, None], _with_norm_of(h, moved), moved)
-        return torch.where(changed[:, None], moved, h), changed
+        program = torch.where(self._acts(program, slots, positions), program, 0)
+        return program, None if self._keep is None else self._keep[slots]
 
     def _acts(self, program: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
         """Return which rows have an intervention here that acts at their position, `[n]`."""
@@ -117,6 +125,40 @@ class Bank:
             for row, (slot, position) in places
             if slot in self._gates and not self._gates[slot].is_open(position)
         ]
+
+
+def transform(
+    h: Tensor,
+    form: LowRank,
+    owner: Tensor,
+    program: Tensor,
+    keep: Tensor | None = None,
+    *,
+    bends: bool = True,
+) -> Tensor:
+    """Change rows, each by the rows of the form that are its own. This is the arithmetic.
+
+    Nothing in it depends on what the tensors hold, so that a graph of it can be captured once and
+    replayed on other contents.
+
+    Args:
+        h: `[n, d_model]`, in the type in which it is computed.
+        form: the rows of all, `[k, ...]`.
+        owner: whose each of those is, `[k]`; those that are nobody's are not 0.
+        program: whose rows change each row of `h`, `[n]`; 0 for nobody's, which stay bit for bit.
+        keep: whether the norm of each row is restored, `[n]`; None: of none.
+        bends: whether any threshold is above minus infinity.
+    """
+    changed = (program > 0)[:, None]
+    z = torch.addmm(form.b, h, form.A.T)
+    if bends:
+        z = torch.where(z > form.theta, z, 0)
+    # Selected, not multiplied: what another request's rows make of this one may overflow.
+    mine = (program[:, None] == owner) & changed
+    moved = torch.addmm(h, torch.where(mine, z + form.c, 0), form.B)
+    if keep is not None:
+        moved = torch.where(keep[:, None], _with_norm_of(h, moved), moved)
+    return torch.where(changed, moved, h)
 
 
 def _with_norm_of(h: Tensor, moved: Tensor) -> Tensor:
