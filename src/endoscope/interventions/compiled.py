@@ -68,6 +68,11 @@ class Compiled:
         stages = (stage for several in self.stages.values() for stage in several)
         return any(stage.gate is not None and not stage.immediate for stage in stages)
 
+    @cached_property
+    def gated(self) -> bool:
+        """Whether any of them waits for a gate."""
+        return any(one.gate is not None for one in self.interventions)
+
     def __repr__(self) -> str:
         return f"Compiled({', '.join(map(repr, self.interventions))})"
 

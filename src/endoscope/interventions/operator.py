@@ -114,11 +114,9 @@ class Operator:
         Returns:
             `[n, d_model]`, in the type of `h`.
         """
-        if site not in self._banks:
-            self._prepare(site)
+        banks = self.banks(site)
         if self._readers[site]:
             self._read(site, h, slots.tolist(), positions.tolist())
-        banks = self._banks[site]
         if not banks:
             return h
         wide = h.to(self._dtype)
@@ -130,6 +128,12 @@ class Operator:
             return wide
         assert touched is not None
         return torch.where(touched[:, None], wide.to(h.dtype), h)
+
+    def banks(self, site: Site) -> list[Bank]:
+        """Return what is done at a site, one after the other, for who computes it himself."""
+        if site not in self._banks:
+            self._prepare(site)
+        return self._banks[site]
 
     def end_forward(self) -> None:
         """Say that a forward pass has ended: the decisions of deferred gates take effect."""

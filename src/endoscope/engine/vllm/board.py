@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from endoscope.engine.readings import RequestReadings, Stream, Together
+from endoscope.engine.vllm.fixed import Buffers, graphable
 from endoscope.engine.vllm.orders import Order, parse
 from endoscope.engine.vllm.reports import Report
 from endoscope.errors import InputError
-from endoscope.interventions import Operator
+from endoscope.interventions import Compiled, Operator
 from endoscope.models.sites import Site
 
 
@@ -64,13 +65,24 @@ class Board:
         d_model: width of the model.
         device: where activations are.
         reports: whether this worker reads for all that compute the same (tensor parallel).
+        buffers: by site, where graphs are replayed; None: what is done is decided pass by pass, at
+            any site.
 
     Attributes:
         sites: where something is read or written in the pass that is running.
+        buffers: as given.
     """
 
-    def __init__(self, d_model: int, device: torch.device, *, reports: bool) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        device: torch.device,
+        *,
+        reports: bool,
+        buffers: Mapping[Site, Buffers] | None = None,
+    ) -> None:
         self.sites = frozenset[Site]()
+        self.buffers = buffers
         self._d_model = d_model
         self._device = device
         self._reports = reports
@@ -80,6 +92,7 @@ class Board:
         self._new = count(1)  # slots
         self._rows: list[tuple[_Admitted, Rows]] = []
         self._values: dict[Site, Tensor] = {}
+        self._filled = False  # whether buffers hold what somebody does
 
     def admit(self, name: str, text: str, prompt: Sequence[int]) -> None:
         """Know a request from its next pass on; one that is known stays what it is.
@@ -101,11 +114,28 @@ class Board:
 
     def _admitted(self, order: Order, prompt: Sequence[int]) -> _Admitted:
         slot, unscored = 0, order.unscored(prompt)
-        if order.interventions:
-            compiled = order.compile(self._d_model)
+        compiled = order.compile(self._d_model) if order.interventions else None
+        if self.buffers is not None:
+            named = order.read_sites | (compiled.sites if compiled else frozenset())
+            gated = compiled is not None and compiled.gated
+            if reason := graphable(sorted(named - set(self.buffers)), gated):
+                raise InputError(reason)
+        if compiled is not None:
             slot = self._free.pop() if self._free else next(self._new)
             self._operator.admit(slot, compiled, len(prompt), unscored=unscored)
+            self._check_room(slot, compiled)
         return _Admitted(order, slot, unscored, self._reports)
+
+    def _check_room(self, slot: int, compiled: Compiled) -> None:
+        if self.buffers is None:
+            return
+        try:
+            for site in compiled.stages:
+                self.buffers[site].check(self._operator)
+        except InputError:
+            self._operator.release(slot)
+            self._free.append(slot)
+            raise
 
     def release(self, name: str) -> None:
         """Forget a request; unknown ones are ignored."""
@@ -125,15 +155,10 @@ class Board:
         self._values = {}
         written = [known for known, _ in self._rows if known.slot]
         self._written = self._operator.sites if written else frozenset()
-        read = [known.order for known, _ in self._rows] if self._reports else []
-        self._read = frozenset(
-            site
-            for order in read
-            for sites in (order.sites, *(one.spec.sites for one in order.readouts.values()))
-            for site in sites
-        )
+        read = [known.order.read_sites for known, _ in self._rows] if self._reports else []
+        self._read = frozenset[Site]().union(*read)
         self.sites = self._written | self._read
-        if not written:
+        if not (written or self._filled):
             return
         slots = torch.zeros(total, dtype=torch.long)
         positions = torch.zeros(total, dtype=torch.long)
@@ -142,6 +167,10 @@ class Board:
             slots[mine] = known.slot
             positions[mine] = torch.arange(one.position, one.position + one.length)
         self._slots, self._positions = slots.to(self._device), positions.to(self._device)
+        if self.buffers is not None:
+            for buffers in self.buffers.values():
+                buffers.fill(self._operator, self._slots, self._positions)
+            self._filled = bool(written)  # once more after the last, to empty them
 
     def visit(self, site: Site, value: Tensor) -> Tensor:
         """Write at a site, then read what stands there: `[rows, d_model]`, float32."""
@@ -155,6 +184,8 @@ class Board:
         """End the pass; return what it brought, for the requests that it brought something."""
         if not self._rows:
             return {}
+        if self.buffers is not None:
+            self._values = {site: self.buffers[site].values for site in self._read}
         self._operator.end_forward()
         for known, _ in self._rows:
             known.fault = known.fault or self._operator.faults.get(known.slot)

@@ -31,7 +31,8 @@ def install(board: Board, places: Sequence[tuple[Site, ...]]) -> None:
 
 def _visit(hidden: Tensor, residual: Tensor | None, place: int) -> None:
     """Let the board see the sum of both, `[rows, d_model]`; its change is put into `hidden`."""
-    if _board is None or _board.sites.isdisjoint(PLACES[place]):
+    board = _board
+    if board is None or (board.buffers is None and board.sites.isdisjoint(PLACES[place])):
         return
     # A tensor of its own: what is kept of it is read after the model has written over `hidden`.
     value = hidden.to(torch.float32, copy=True)
@@ -39,7 +40,10 @@ def _visit(hidden: Tensor, residual: Tensor | None, place: int) -> None:
         value += residual
     changed = value
     for site in PLACES[place]:
-        changed = _board.visit(site, changed)
+        if board.buffers is None:
+            changed = board.visit(site, changed)
+        elif site in board.buffers:
+            changed = board.buffers[site].visit(changed)
     if changed is not value:
         hidden += (changed - value).to(hidden.dtype)
 

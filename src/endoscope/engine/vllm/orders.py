@@ -59,6 +59,12 @@ class Order:
         """Return how many tokens at the start of a prompt were added to it."""
         return len(self.prefix) if tuple(ids[: len(self.prefix)]) == self.prefix else 0
 
+    @cached_property
+    def read_sites(self) -> frozenset[Site]:
+        """Where workers read: what readouts need, and what is wanted itself."""
+        needed = (one.spec.sites for one in self.readouts.values())
+        return frozenset(self.sites).union(*needed)
+
     @property
     def asks(self) -> bool:
         """Whether it asks for anything."""
