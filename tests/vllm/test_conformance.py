@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from endoscope import Site, add
+from endoscope import Site, ablate, add, clamp
 from endoscope.engine.batching import Row
 from endoscope.engine.requests import Request, Sampling
 from endoscope.errors import InputError
-from tests.engine.streams import check, readout, run, same
+from tests.engine.streams import check, greedy, readout, run, same
 from tests.engine.test_stream_core import mix
 from tests.vllm.conftest import KINDS, Pair
 
@@ -124,3 +124,33 @@ def test_a_row_may_keep_its_end_alone(pairs: Callable[..., Pair]) -> None:
     ((_, mine),) = pair.vllm.engine.read([row], [site], batch_tokens=1000)
     ((_, its),) = pair.transformers.engine.read([row], [site], batch_tokens=1000)
     torch.testing.assert_close(mine[site], its[site], rtol=1e-4, atol=1e-5)
+
+
+def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
+    """As where graphs are replayed, compiled: named sites and no others, without gates."""
+    sites = ("resid_post.0", "resid_post.1", "resid_pre.2", "mlp_out.1")
+    pair = pairs("llama", sites=sites, enforce_eager=False)
+    changes = [
+        (),
+        (add(torch.randn(32), 2.0, site="resid_post.1", units="absolute"),),
+        (ablate(torch.randn(32), site="mlp_out.1", positions="generated"),),
+        (
+            add(torch.randn(32), 3.0, site="resid_post.0", units="absolute", positions="prompt"),
+            clamp(torch.randn(32), 1.0, site="resid_pre.2", units="absolute"),
+        ),
+    ]
+    near, ahead = readout("resid_post.1"), readout("resid_post.0", "mlp_out.1", look_ahead=2)
+    requests = [
+        (number, greedy(str(number), (256, *range(9 * number)), 9, readouts, change))
+        for number, (change, readouts) in enumerate(
+            zip([*changes, *changes], [{}, {"a": near}, {"b": ahead}] * 3, strict=False)
+        )
+    ]
+    steps = run(pair.vllm.engine._core, requests)
+    for _, request in requests:
+        check(pair.transformers, request, steps[request.id])
+    with pytest.raises(InputError, match="no buffers"):
+        pair.vllm.capture(["a"], "resid_post.2")
+    assert pair.vllm.typical_norm("resid_post.1") == pytest.approx(
+        pair.transformers.typical_norm("resid_post.1"), rel=1e-3
+    )

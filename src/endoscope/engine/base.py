@@ -22,12 +22,14 @@ class Capabilities:
         kinds: the kinds of site that it can read and write on this model.
         causal: whether a token sees only what is before it; without that there is no streaming.
         midway: whether a request can be changed while it runs.
+        sites: the only sites that it can reach; None: all of these kinds.
     """
 
     engine: str
     kinds: tuple[SiteKind, ...]
     causal: bool
     midway: bool
+    sites: tuple[Site, ...] | None = None
 
 
 class Engine(Protocol):

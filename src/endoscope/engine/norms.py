@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -39,7 +39,7 @@ class TypicalNorms:
     def __init__(self, engine: Engine, fingerprint: Callable[[], Fingerprint]) -> None:
         self._engine = engine
         self._fingerprint = fingerprint
-        self._known: dict[SiteKind, list[float]] = {}
+        self._known: dict[Site, float] = {}
 
     def __call__(self, site: Site) -> float:
         """Return the typical norm of a site.
@@ -48,9 +48,14 @@ class TypicalNorms:
             InputError: the model has no such site.
         """
         self._engine.anatomy.check(site)
-        if site.kind not in self._known:
-            self._known[site.kind] = self._kept(site.kind)
-        return self._known[site.kind][site.layer]
+        if site not in self._known:
+            if (only := self._engine.capabilities.sites) is not None:
+                self._known |= self._measure(only)
+            else:
+                layers = range(self._engine.anatomy.n_layers)
+                norms = zip(layers, self._kept(site.kind), strict=True)
+                self._known |= {Site(layer, site.kind): norm for layer, norm in norms}
+        return self._known[site]
 
     def _kept(self, kind: SiteKind) -> list[float]:
         """Return the norms of a kind's sites from the cache, or measure and keep them."""
@@ -62,17 +67,17 @@ class TypicalNorms:
             norms = [float(norm) for norm in json.loads(path.read_bytes())["norms"]]
             if len(norms) == self._engine.anatomy.n_layers:
                 return norms
-        norms = self._measure(kind)
+        sites = [Site(layer, kind) for layer in range(self._engine.anatomy.n_layers)]
+        norms = list(self._measure(sites).values())
         with suppress(OSError, InputError), atomic_file(path) as temporary:  # only a convenience
             temporary.write_text(json.dumps({"kind": kind, "norms": norms}), encoding="utf-8")
         return norms
 
-    def _measure(self, kind: SiteKind) -> list[float]:
-        sites = [Site(layer, kind) for layer in range(self._engine.anatomy.n_layers)]
+    def _measure(self, sites: Sequence[Site]) -> dict[Site, float]:
         encoded = self._engine.tokenizer.encode_batch(reference_texts())
         rows = [Row(one.ids, start=1) for one in encoded]
         found: dict[Site, list[Tensor]] = {site: [] for site in sites}
         for _, values in self._engine.read(rows, sites, batch_tokens=256):
             for site, value in values.items():
                 found[site].append(value.float().norm(dim=1))
-        return [float(torch.cat(found[site]).median()) for site in sites]
+        return {site: float(torch.cat(found[site]).median()) for site in sites}

@@ -23,7 +23,7 @@ from endoscope.engine.vllm.seams.names import FAMILIES
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention
-from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary
+from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary, parse_sites
 from vllm import EngineArgs
 
 
@@ -34,6 +34,8 @@ class VllmEngine:
         loaded: what is known of the model; its weights are not needed.
         norms: the typical norm of a site, which interventions are measured by.
         kinds: the kinds of site that are wanted beside `resid_pre` and `resid_post`.
+        sites: sites to keep buffers for, so that graphs can be captured and replayed; no others can
+            be reached then. None given: what is done is decided pass by pass.
         options: of vLLM (`EngineArgs`).
 
     Raises:
@@ -45,6 +47,7 @@ class VllmEngine:
         loaded: LoadedModel,
         norms: Callable[[Site], float],
         kinds: Sequence[SiteKind] = (),
+        sites: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self.loaded = loaded
@@ -56,12 +59,15 @@ class VllmEngine:
                 f"The vLLM engine does not know {self.anatomy.family} models.",
                 f"It knows {', '.join(FAMILIES)}; or use the transformers engine.",
             )
-        self._ordering = Ordering(loaded, norms, kinds)
+        named = parse_sites(list(sites)) if sites else []
+        self._ordering = Ordering(loaded, norms, kinds, named)
+        for site in named:
+            self._ordering.check(site)
         arguments = {
             "model": str(loaded.folder),
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "skip_tokenizer_init": True,
-            "additional_config": {KEY: {"kinds": list(kinds)}},
+            "additional_config": {KEY: {"kinds": list(kinds), "sites": list(map(str, named))}},
             **options,
         }
         self._vllm = LLMEngine.from_engine_args(EngineArgs(**arguments))
@@ -73,7 +79,8 @@ class VllmEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do with its model."""
-        return Capabilities("vllm", self._ordering.kinds, causal=True, midway=False)
+        kinds, sites = self._ordering.kinds, self._ordering.sites
+        return Capabilities("vllm", kinds, causal=True, midway=False, sites=sites or None)
 
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""

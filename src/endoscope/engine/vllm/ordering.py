@@ -20,14 +20,22 @@ class Ordering:
         loaded: what is known of the model.
         norms: the typical norm of a site, which interventions are measured by.
         kinds: the kinds of site that were asked for beside those between blocks.
+        sites: the sites that have buffers, if no others can be reached.
 
     Attributes:
         kinds: all kinds of site that are there.
+        sites: as given.
     """
 
     def __init__(
-        self, loaded: LoadedModel, norms: Callable[[Site], float], kinds: Sequence[SiteKind]
+        self,
+        loaded: LoadedModel,
+        norms: Callable[[Site], float],
+        kinds: Sequence[SiteKind],
+        sites: Sequence[Site] = (),
     ) -> None:
+        self.sites = tuple(sites)
+        kinds = (*kinds, *(site.kind for site in sites))
         self._anatomy = loaded.anatomy
         self._tokenizer = loaded.tokenizer
         self._norms = norms
@@ -44,6 +52,11 @@ class Ordering:
             raise InputError(
                 f"{site} is not read on vLLM unless it was asked for.",
                 f"Use one of {', '.join(self.kinds)}; or start it with kinds=[{site.kind!r}].",
+            )
+        if self.sites and site not in self.sites:
+            raise InputError(
+                f"{site} has no buffers here.",
+                f"Use one of {', '.join(map(str, self.sites))}; or start with it among the sites.",
             )
 
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:

@@ -1,7 +1,7 @@
 """The places in a model: the operation of `op.py` after every block, and within if asked for."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,12 @@ from endoscope.models.sites import Site, SiteKind
 visit = torch.ops.endoscope.visit
 
 
-def arm(model: nn.Module, family: str, kinds: Sequence[SiteKind]) -> list[tuple[Site, ...]]:
+def arm(
+    model: nn.Module,
+    family: str,
+    kinds: Sequence[SiteKind],
+    wanted: Collection[Site] | None = None,
+) -> list[tuple[Site, ...]]:
     """Put the operation into a model that has not run yet; return the sites at each place.
 
     Modules keep their names and weights and get a class of their own, so that compilers see an
@@ -24,30 +29,35 @@ def arm(model: nn.Module, family: str, kinds: Sequence[SiteKind]) -> list[tuple[
         model: a causal model of vLLM.
         family: its `model_type`.
         kinds: the kinds of site that are wanted beside those between blocks.
+        wanted: the sites that matter; the operation is only where one is. None: all.
     """
     blocks = model.get_submodule(BLOCKS)
     assert isinstance(blocks, nn.ModuleList)
-    here = [number for number, block in enumerate(blocks) if _is_here(block)]
     places: list[tuple[Site, ...]] = []
-    for number in here:
-        block = blocks[number]
+
+    def new(*sites: Site) -> int | None:
+        """Count a place, unless nothing there is wanted."""
+        if wanted is not None and not set(sites) & set(wanted):
+            return None
+        places.append(sites)
+        return len(places) - 1
+
+    for number, block in enumerate(blocks):
+        if not _is_here(block):
+            continue
         for kind in kinds:
-            if (within := inner(family, kind)) is not None:
+            within = inner(family, kind)
+            if within is not None and (place := new(Site(number, kind))) is not None:
                 module = block.get_submodule(within.module)
-                place = len(places)
-                changed = _before(module, place, 0, 1) if within.at_input else _after(module, place)
-                _replace(module, changed)
-                places.append((Site(number, kind),))
-        if number == 0:
+                around = _before(module, place, 0, 1) if within.at_input else _after(module, place)
+                _replace(module, around)
+        if number == 0 and (place := new(Site(0, "resid_pre"))) is not None:
             listed = list(inspect.signature(type(block).forward).parameters)[1:]
             at = listed.index(HIDDEN), listed.index(RESIDUAL)
-            _replace(block, _before(block, len(places), *at))
-            places.append((Site(0, "resid_pre"),))
-        after = [Site(number, "resid_post")]
-        if number + 1 < len(blocks):
-            after.append(Site(number + 1, "resid_pre"))
-        _replace(block, _after(block, len(places)))
-        places.append(tuple(after))
+            _replace(block, _before(block, place, *at))
+        after = [Site(number, "resid_post"), Site(number + 1, "resid_pre")]
+        if (place := new(*after[: len(blocks) - number])) is not None:
+            _replace(block, _after(block, place))
     return places
 
 

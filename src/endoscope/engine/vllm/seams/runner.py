@@ -11,6 +11,7 @@ from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from endoscope.engine.vllm.board import Board, Rows
+from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.op import install
 from endoscope.engine.vllm.reports import Report
 from endoscope.engine.vllm.seams.layers import arm
@@ -41,9 +42,13 @@ def _loading(original: Any) -> Any:
         settings = Settings.of(self.vllm_config)
         done = original(self, *args, **named)
         if settings is not None:
-            places = arm(self.get_model(), settings.family, settings.kinds)
+            places = arm(self.get_model(), settings.family, settings.kinds, settings.sites)
             first = get_tp_group().rank_in_group == 0
-            board = Board(self.model_config.get_hidden_size(), self.device, reports=first)
+            width, buffers = self.model_config.get_hidden_size(), None
+            if settings.sites is not None:
+                size = settings.stages, settings.rows, self.max_num_tokens, width
+                buffers = {site: Buffers(site, *size, self.device) for site in settings.sites}
+            board = Board(width, self.device, reports=first, buffers=buffers)
             install(board, places)
             self._endoscope = _Held(board)
         return done

@@ -1,16 +1,22 @@
 """What is decided when a model is loaded, from vLLM's own configuration."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import endoscope
 from endoscope.engine.vllm.ordering import EDGES
 from endoscope.engine.vllm.seams.names import FAMILIES
-from endoscope.models.sites import KINDS, SiteKind
+from endoscope.models.sites import KINDS, Site, SiteKind
+
+logger = logging.getLogger(__name__)
 
 KEY = "endoscope"
 """Our part of `--additional-config` (`{"endoscope": {"kinds": ["attn_out"]}}`), of a request's
 `extra_args` and of what goes with an output."""
+
+STAGES, ROWS = 2, 64
+"""How much room buffers have: interventions of a request at a site, and rows of all requests'."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +26,17 @@ class Settings:
     Attributes:
         family: its `model_type`.
         kinds: the kinds of site within blocks; those between blocks are there in any case.
+        sites: those that have buffers, so that graphs can be replayed; None: no graph is, and all
+            sites of these kinds are there.
+        stages: of buffers.
+        rows: of buffers.
     """
 
     family: str
     kinds: tuple[SiteKind, ...]
+    sites: tuple[Site, ...] | None
+    stages: int
+    rows: int
 
     @classmethod
     def of(cls, config: Any) -> "Settings | None":
@@ -41,11 +54,24 @@ class Settings:
         refuse(config)
         given = dict(config.additional_config or {})
         asked = dict(given.get(KEY) or {})
-        wanted = set(asked.get("kinds", ())) - set(EDGES)
+        named = [Site.parse(site) for site in asked.get("sites") or ()]
+        wanted = {*asked.get("kinds", ()), *(site.kind for site in named)} - set(EDGES)
         kinds = tuple(kind for kind in KINDS if kind in wanted)
-        asked |= {"kinds": list(kinds), "version": endoscope.__version__}
+        replays = config.compilation_config.cudagraph_mode.has_full_cudagraphs() or (
+            config.compilation_config.cudagraph_mode.has_piecewise_cudagraphs()
+        )
+        sites = tuple(named) if named or replays else None
+        if sites == ():
+            logger.warning(
+                "Graphs are replayed, and no sites are named: nothing can be read or changed. Use "
+                '--additional-config \'{"endoscope": {"sites": ["resid_post.12"]}}\', or '
+                "--enforce-eager."
+            )
+        stages, rows = int(asked.get("stages", STAGES)), int(asked.get("rows", ROWS))
+        asked |= {"kinds": list(kinds), "stages": stages, "rows": rows}
+        asked["version"] = endoscope.__version__
         config.additional_config = given | {KEY: asked}
-        return cls(family, kinds)
+        return cls(family, kinds, sites, stages, rows)
 
 
 def refuse(config: Any) -> None:
