@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from vllm.exceptions import VLLMValidationError
 
 from endoscope.engine.requests import Request, Sampling, Step
 from endoscope.engine.vllm.orders import Order
@@ -137,6 +138,6 @@ def test_who_goes_leaves_the_others_alone(pair: Pair) -> None:
 def test_what_is_no_order_is_refused_and_the_others_go_on(pair: Pair) -> None:
     engine = pair.vllm.engine._vllm
     params = SamplingParams(max_tokens=2, detokenize=False, extra_args={"endoscope": "{}"})
-    with pytest.raises(ValueError, match="no order"):
+    with pytest.raises(VLLMValidationError, match="no order"):
         engine.add_request("bad", {"prompt_token_ids": [1, 2]}, params)
     all_right(pair, [greedy("good", LONG, 5)])

@@ -1,7 +1,6 @@
 """`endoscope serve --engine vllm`: the API of the embedded engine."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 
 import endoscope
 from endoscope.directions import ContrastingTexts, Direction
@@ -37,15 +35,11 @@ def url(sea: Path) -> Iterator[str]:
     program = Path(sys.executable).with_name("endoscope")
     options = ["--engine", "vllm", "--dtype", "float32", "--max-requests", "4", "--port", "0"]
     given = ["--direction", f"sea={sea}", "--kind", "attn_out", "--guard", "pii", "--json"]
-    environment = {
-        **os.environ,
-        "TORCHDYNAMO_DISABLE": "1",
-    }  # nothing is compiled: it starts sooner
+    given += ["--vllm", "enforce_eager=true", "--vllm", "max_model_len=1024"]
     with subprocess.Popen(
         [program, "serve", MODEL, *options, *given],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
     ) as process:
         assert process.stdout is not None
         ready = next(line for line in process.stdout if line.startswith("{"))
@@ -69,7 +63,7 @@ def text(answer: dict[str, Any]) -> str:
 
 def test_requests_are_changed_and_read_each_as_it_says(url: str) -> None:
     push = {"kind": "add", "direction": "sea", "strength": 0.3}
-    other = {"kind": "ablate", "site": "attn_out.3", "basis": [torch.ones(576).tolist()]}
+    other = {"kind": "add", "site": "attn_out.9", "vector": [1.0, -1.0] * 288, "strength": 3}
     wanted = [
         {},
         {"endoscope": {"interventions": [push]}},

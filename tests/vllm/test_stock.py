@@ -20,6 +20,7 @@ from endoscope.directions import ContrastingTexts, Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
 
+SERVER = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a package of another name
 MODEL = "smollm2-135m-instruct"
 SPECS = Path("src/endoscope/behaviours/specs")
 CHAT = [{"role": "user", "content": "Describe a busy market in the morning."}]
@@ -58,7 +59,7 @@ def url(model: Model, folder: Path) -> Iterator[str]:
     options += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
     where = f"http://127.0.0.1:{port}"
     with subprocess.Popen(
-        [Path(sys.executable).with_name("vllm"), "serve", model.loaded.folder, *options],
+        [sys.executable, "-m", SERVER, "--model", model.loaded.folder, *options],
         env={**os.environ, "VLLM_PLUGINS": "endoscope"},
     ) as process:
         for _ in range(240):

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,6 +64,14 @@ def serve(
         typer.Option(
             help="On vLLM: a kind of site that requests can name beside `resid_pre` and "
             "`resid_post`, such as `attn_out` (repeat)."
+        ),
+    ] = None,
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An option of vLLM's `EngineArgs`, its value in JSON, such as "
+            "`tensor_parallel_size=2` (repeat).",
         ),
     ] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder with a PEFT adapter.")] = None,
@@ -150,6 +158,7 @@ def serve(
         keys=keys,
         engine=engine,
         kinds=kinds,
+        vllm={name: _value(text) for name, text in _named(vllm, "--vllm").items()},
     )
     hosts = hosts_of(host, keys)
     if not keys and hosts is None:
@@ -176,6 +185,14 @@ def _say_ready(as_json: bool, url: str) -> None:
 def _split(text: str) -> tuple[str | None, str]:
     name, equals, path = text.partition("=")
     return (name, path) if equals else (None, text)
+
+
+def _value(text: str) -> Any:
+    """Return what a text is in JSON; a text that is none stands for itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _named(texts: list[str] | None, option: str, *, stem: bool = False) -> dict[str, str]:

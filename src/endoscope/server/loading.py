@@ -37,6 +37,7 @@ class Options:
         keys: who may ask.
         engine: what runs the model.
         kinds: on vLLM, the kinds of site within blocks that requests can name.
+        vllm: other options of vLLM.
     """
 
     model: str
@@ -51,13 +52,15 @@ class Options:
     keys: Keys = field(default_factory=Keys)
     engine: str = "transformers"
     kinds: Sequence[SiteKind] = ()
+    vllm: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _vllm(options: Options) -> dict[str, Any]:
     """What vLLM is opened with, for what clients may ask for."""
     if options.engine != "vllm":
-        return {}
-    return {"kinds": options.kinds, "max_num_seqs": options.limits.requests}
+        return dict(options.vllm)  # which are refused there
+    wanted = {"kinds": options.kinds, "max_num_seqs": options.limits.requests}
+    return wanted | dict(options.vllm)
 
 
 def load(options: Options) -> Served:

@@ -7,6 +7,7 @@ from a cache. Both are decided here, in the one place that all of vLLM's entry p
 from functools import wraps
 from typing import Any
 
+from vllm.exceptions import VLLMValidationError
 from vllm.v1.engine.input_processor import InputProcessor
 from vllm.v1.engine.output_processor import OutputProcessor
 
@@ -51,7 +52,7 @@ def _processing(original: Any) -> Any:
             try:
                 order = parse(text)
             except InputError as error:
-                raise ValueError(str(error)) from None
+                raise VLLMValidationError(str(error), parameter=KEY) from None
             request.cache_salt = order.salt(request.cache_salt)
             if order.reads_all:
                 params.skip_reading_prefix_cache = True
