@@ -25,7 +25,7 @@ PROMPT = (256, *range(20))
 
 
 def board(*, reports: bool = True) -> Board:
-    return Board(D, torch.device("cpu"), reports=reports)
+    return Board(D, torch.device("cpu"), reports=reports, armed=[SITE])
 
 
 def order(**more: object) -> Order:
@@ -104,6 +104,7 @@ def test_a_slot_is_given_again() -> None:
             one.release(str(number))
             one.release(str(number))
     assert passed(one, [Rows("3", 0, 1, 0)], torch.zeros(1, D)) == {}
+    assert next(one._new) == 69  # 67 stay, and one comes and goes
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,9 @@ def test_a_slot_is_given_again() -> None:
         "no json",
         Order((add(torch.ones(8), 1.0, site=SITE, units="absolute"),)).text,
         Order((add(PUSH, 1.0, site=SITE),)).text,  # without the norm of its site
+        Order((ablate(PUSH, site="resid_post.9"),)).text,  # which is not there
+        Order(readouts={"p": readout("attn_out.1")}).text,
+        Order(sites=(Site.parse("resid_post.999"),)).text,
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_the_fault_of_its_request(text: str) -> None:

@@ -50,17 +50,21 @@ def order(*changes: Intervention, reads: bool = False) -> Order:
 
 
 def both() -> tuple[Board, Board]:
-    return Board(D, CPU, reports=True), Board(D, CPU, reports=True, buffers=buffers())
+    return board(), board(buffers())
 
 
-def run(board: Board, rows: list[Rows], values: Tensor) -> tuple[Tensor, dict[str, Report]]:
+def board(fixed: dict[Site, Buffers] | None = None) -> Board:
+    return Board(D, CPU, reports=True, armed=SITES, buffers=fixed)
+
+
+def run(one: Board, rows: list[Rows], values: Tensor) -> tuple[Tensor, dict[str, Report]]:
     """A model of two blocks, each of which adds the values: what it gives, and the reports."""
-    board.begin(rows, len(values))
+    one.begin(rows, len(values))
     h = values
     for site in SITES:
         h = h + values
-        h = board.visit(site, h) if board.buffers is None else board.buffers[site].visit(h)
-    return h, board.end()
+        h = one.visit(site, h) if one.buffers is None else one.buffers[site].visit(h)
+    return h, one.end()
 
 
 def scores(report: Report) -> list[PositionScores]:
@@ -76,14 +80,14 @@ def test_buffers_do_what_is_decided_pass_by_pass() -> None:
         if len(here) < 3 and rng.random() < 0.5:
             name = str(step)
             text = order(change(step), change(step + 1), reads=step % 2 == 0).text
-            for board in (free, fixed):
-                board.admit(name, text, PROMPT)
+            for each in (free, fixed):
+                each.admit(name, text, PROMPT)
             here[name] = 0
         elif here and rng.random() < 0.2:
             name = rng.choice(sorted(here))
             del here[name]
-            for board in (free, fixed):
-                board.release(name)
+            for each in (free, fixed):
+                each.release(name)
         rows, first = [], 0
         for name in rng.sample(sorted(here), len(here)):
             length = rng.choice([1, 1, 3])
@@ -104,9 +108,8 @@ def test_buffers_do_what_is_decided_pass_by_pass() -> None:
 
 def test_a_captured_graph_does_what_the_buffers_say_when_it_is_replayed() -> None:
     """As a CUDA graph, what is recorded here is operations on tensors, and no Python."""
-    _, board = both()
-    assert board.buffers is not None
-    where = board.buffers
+    where = buffers()
+    fixed = board(where)
 
     def model(values: Tensor) -> Tensor:
         h = values
@@ -115,17 +118,17 @@ def test_a_captured_graph_does_what_the_buffers_say_when_it_is_replayed() -> Non
         return h
 
     captured = make_fx(model)(torch.randn(8, D))
-    free = Board(D, CPU, reports=True)
+    free = board()
     for number in range(6):
-        for each in (free, board):
+        for each in (free, fixed):
             each.admit(str(number), order(change(number), reads=True).text, PROMPT)
             if number > 2:
                 each.release(str(number - 3))
         rows = [Rows(str(number), 2, 3, number), Rows(str(number - 1), 5, 1, 7)]
         values = torch.randn(8, D)
-        board.begin(rows, 8)
+        fixed.begin(rows, 8)
         found = captured(values)
-        came = board.end()
+        came = fixed.end()
         expected, wanted = run(free, rows, values)
         torch.testing.assert_close(found, expected)
         assert sorted(came) == sorted(wanted)
@@ -137,22 +140,22 @@ def test_a_captured_graph_does_what_the_buffers_say_when_it_is_replayed() -> Non
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        (order(ablate(vector(0), site="resid_post.5")), "no buffers"),
-        (Order(readouts={"p": readout("resid_post.7")}), "no buffers"),
+        (order(ablate(vector(0), site="resid_post.5")), "is not there"),
+        (Order(readouts={"p": readout("resid_post.7")}), "is not there"),
         (order(*[change(3)] * 3), "room for 2 interventions"),
         (order(ablate(torch.randn(9, D), site=SITES[0])), "no room left"),
         (order(add(vector(0), 1.0, site=SITES[1], gate=GATE)), "Gates cannot decide"),
     ],
 )
 def test_what_has_no_room_is_the_fault_of_its_request(asked: Order, says: str) -> None:
-    _, board = both()
-    board.admit("good", order(change(0)).text, PROMPT)
-    board.admit("bad", asked.text, PROMPT)
-    _, reports = run(board, [Rows("bad", 0, 1, 0), Rows("good", 1, 1, 0)], torch.randn(2, D))
+    fixed = board(buffers())
+    fixed.admit("good", order(change(0)).text, PROMPT)
+    fixed.admit("bad", asked.text, PROMPT)
+    _, reports = run(fixed, [Rows("bad", 0, 1, 0), Rows("good", 1, 1, 0)], torch.randn(2, D))
     assert says in str(reports["bad"].fault)
     assert "good" not in reports
-    board.admit("next", order(change(1)).text, PROMPT)  # its place is free again
-    _, reports = run(board, [Rows("next", 0, 1, 0)], torch.randn(1, D))
+    fixed.admit("next", order(change(1)).text, PROMPT)  # its place is free again
+    _, reports = run(fixed, [Rows("next", 0, 1, 0)], torch.randn(1, D))
     assert reports == {}
 
 
@@ -171,10 +174,15 @@ class Blocks(nn.Module):
 
 @pytest.fixture(params=[False, True], ids=["pass by pass", "buffers"])
 def installed(request: pytest.FixtureRequest) -> Iterator[Board]:
-    board = Board(D, CPU, reports=True, buffers=buffers() if request.param else None)
-    op.install(board, [(SITES[0],), (SITES[1],)])
-    yield board
-    op.install(Board(D, CPU, reports=True), [])
+    one = board(buffers() if request.param else None)
+    op.install(one, [(SITES[0],), (SITES[1],)])
+    yield one
+    op.remove()
+
+
+def test_one_model_a_process(installed: Board) -> None:
+    with pytest.raises(RuntimeError, match="one model"):
+        op.install(installed, [(SITES[0],)])
 
 
 def test_the_operation_survives_compilers(installed: Board) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
 
 from endoscope.engine.requests import Request, Sampling, Step
@@ -14,7 +15,6 @@ from endoscope.engine.vllm.orders import Order
 from endoscope.interventions import Gate, Intervention, add
 from tests.engine.streams import check, greedy, readout, run
 from tests.vllm.conftest import BLOCK, Pair
-from vllm import SamplingParams
 
 LONG = (256, *((7 * i) % 250 for i in range(3 * BLOCK + 5)))  # three whole blocks and some
 READ = readout("resid_post.1", look_ahead=1, seed=7)
@@ -68,7 +68,7 @@ def test_plain_and_changed_requests_do_not_share_a_prefix(pair: Pair) -> None:
 
 
 def test_without_a_salt_they_would(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Order, "salt", lambda self, salt: salt)
+    monkeypatch.setattr(Order, "salt", lambda self, salt, ids: salt)
     with pytest.raises(AssertionError):
         all_right(pair, mixed())
 
@@ -81,9 +81,28 @@ def test_a_second_request_like_the_first_hits_the_cache(pair: Pair) -> None:
 
 def test_the_salt_of_a_client_still_counts() -> None:
     plain, one, other = Order(), Order((push(1),)), Order((push(2),))
-    salts = [order.salt(salt) for order in (plain, one, other) for salt in (None, "a", "b")]
+    salts = [order.salt(salt, LONG) for order in (plain, one, other) for salt in (None, "a", "b")]
     assert salts[:3] == [None, "a", "b"]
     assert len(set(salts)) == len(salts)
+
+
+@pytest.mark.parametrize("positions", ["generated", "prompt"])
+def test_what_was_generated_may_be_the_prompt_of_the_next(pair: Pair, positions: str) -> None:
+    """The second turn of a conversation: where the change begins is another place."""
+    change = (push(1, positions=positions),)
+    first = greedy("1", LONG[: BLOCK + 3], 2 * BLOCK, {}, change)
+    (steps,) = one_by_one(pair, [first])
+    check(pair.transformers, first, steps)
+    again = (*first.token_ids, *(step.token_id for step in steps), 7, 8)
+    all_right(pair, [greedy("2", again, 4, {}, change)])
+
+
+def test_without_its_end_in_the_salt_it_would_be_wrong(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Order, "prompt_length", lambda self, ids: 0)
+    with pytest.raises(AssertionError):
+        test_what_was_generated_may_be_the_prompt_of_the_next(pair, "generated")
 
 
 def probed() -> list[Request]:

@@ -19,6 +19,7 @@ from endoscope import Probe, ProbeData
 from endoscope.directions import ContrastingTexts, Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
+from endoscope.engine.vllm.orders import Order
 
 SERVER = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a package of another name
 MODEL = "smollm2-135m-instruct"
@@ -186,6 +187,18 @@ def test_completions_too(url: str, model: Model) -> None:
 
 
 def test_an_order_that_a_client_writes_itself_is_checked(url: str) -> None:
-    sent = body(vllm_xargs={"endoscope": "{}"})
-    answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
-    assert 400 <= answer.status_code < 500
+    for order in ("{}", Order(sites=(endoscope.Site.parse("resid_post.999"),)).text, [1]):
+        sent = body(vllm_xargs={"endoscope": order})
+        answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
+        assert 400 <= answer.status_code < 500
+    ask(url)  # it goes on
+
+
+def test_what_goes_round_the_object_is_refused(url: str) -> None:
+    ours = {"probes": ["tone"]}
+    several = {"model": MODEL, "prompt": ["a", "b"], "endoscope": ours}
+    assert httpx.post(f"{url}/v1/completions", json=several, timeout=60).status_code == 400
+    beams = body(use_beam_search=True, endoscope=ours)
+    assert httpx.post(f"{url}/v1/chat/completions", json=beams, timeout=60).status_code == 400
+    long = body(endoscope=ours, padding="x" * (5 << 20))
+    assert httpx.post(f"{url}/v1/chat/completions", json=long, timeout=60).status_code == 413

@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -45,7 +46,7 @@ class Streams:
 
     Args:
         core: what runs the requests.
-        lock: held during a step; whoever else runs the model holds it too.
+        lock: held during a step, and while requests enter; who else runs the model holds it too.
     """
 
     def __init__(self, core: Runs, lock: AbstractContextManager[object]) -> None:
@@ -83,6 +84,27 @@ class Streams:
         queue: SimpleQueue[Step] = SimpleQueue()
         self._start(request, _Sink(None, queue.put))
         return self._drain(request.id, queue)
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[str, Step]]:
+        """Run requests to their end and yield their steps with their ids, as they come.
+
+        Raises:
+            InputError, EngineFailedError: as `submit`.
+        """
+        queue: SimpleQueue[tuple[str, Step]] = SimpleQueue()
+        left: set[str] = set()
+        try:
+            for request in requests:
+                self._start(request, _Sink(None, partial(_named, queue, request.id)))
+                left.add(request.id)
+            while left:
+                name, step = queue.get()
+                if step.finish is not None:
+                    left.discard(name)
+                yield name, step
+        finally:
+            for name in left:
+                self.cancel(name)
 
     def intervene(self, request_id: str, interventions: Sequence[Intervention]) -> None:
         """Change a request that runs, from its next forward pass on. Unknown ones are ignored.
@@ -155,8 +177,9 @@ class Streams:
             while not (self._closed or self._todo or not self._core.idle):
                 self._changed.wait()
             todo, self._todo = self._todo, []
-        for action in todo:
-            action()
+        with self._lock:
+            for action in todo:
+                action()
         return not self._closed
 
     def _deliver(self, steps: Iterable[tuple[str, Step]]) -> None:
@@ -222,6 +245,10 @@ class Steps(AsyncIterator[Step]):
 
     def __del__(self) -> None:
         self._leave()
+
+
+def _named(queue: "SimpleQueue[tuple[str, Step]]", name: str, step: Step) -> None:
+    queue.put((name, step))
 
 
 def _put(puts: Iterable[tuple[_Sink, Step]]) -> None:

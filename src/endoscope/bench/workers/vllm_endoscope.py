@@ -16,13 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from vllm import LLM, SamplingParams
 
 from endoscope import Site, add
 from endoscope.engine.vllm import op
 from endoscope.engine.vllm.board import Board
 from endoscope.engine.vllm.orders import Order
+from endoscope.engine.vllm.reports import Report
 from endoscope.readouts import FeatureSpec, LogisticHead, Readout
-from vllm import LLM, SamplingParams
 
 
 class Clock:
@@ -30,8 +31,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        for name in ("begin", "visit", "end", "admit"):
-            setattr(Board, name, self._timed(getattr(Board, name)))
+        for owner, name in (
+            *((Board, name) for name in ("admit", "begin", "act", "end", "release")),
+            (Report, "plain"),
+        ):
+            setattr(owner, name, self._timed(getattr(owner, name)))
 
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any) -> Any:

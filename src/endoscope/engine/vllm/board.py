@@ -5,7 +5,7 @@ where it comes to a place; what that does there is decided by whose the rows are
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from endoscope.engine.readings import RequestReadings, Stream, Together
-from endoscope.engine.vllm.fixed import Buffers, graphable
+from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.orders import Order, parse
 from endoscope.engine.vllm.reports import Report
 from endoscope.errors import InputError
@@ -65,8 +65,8 @@ class Board:
         d_model: width of the model.
         device: where activations are.
         reports: whether this worker reads for all that compute the same (tensor parallel).
-        buffers: by site, where graphs are replayed; None: what is done is decided pass by pass, at
-            any site.
+        armed: the sites that are there.
+        buffers: by site, where graphs are replayed; None: what is done is decided pass by pass.
 
     Attributes:
         sites: where something is read or written in the pass that is running.
@@ -79,8 +79,10 @@ class Board:
         device: torch.device,
         *,
         reports: bool,
+        armed: Collection[Site],
         buffers: Mapping[Site, Buffers] | None = None,
     ) -> None:
+        self._armed = frozenset(armed)
         self.sites = frozenset[Site]()
         self.buffers = buffers
         self._d_model = d_model
@@ -115,14 +117,17 @@ class Board:
     def _admitted(self, order: Order, prompt: Sequence[int]) -> _Admitted:
         slot, unscored = 0, order.unscored(prompt)
         compiled = order.compile(self._d_model) if order.interventions else None
-        if self.buffers is not None:
-            named = order.read_sites | (compiled.sites if compiled else frozenset())
-            gated = compiled is not None and compiled.gated
-            if reason := graphable(sorted(named - set(self.buffers)), gated):
-                raise InputError(reason)
+        named = order.read_sites | (compiled.sites if compiled else frozenset())
+        if missing := sorted(named - self._armed):
+            raise InputError(f"{missing[0]} is not there: start with it among the sites or kinds.")
         if compiled is not None:
+            if self.buffers is not None and compiled.gated:
+                raise InputError(
+                    "Gates cannot decide where graphs are replayed: use enforce_eager."
+                )
             slot = self._free.pop() if self._free else next(self._new)
-            self._operator.admit(slot, compiled, len(prompt), unscored=unscored)
+            length = order.prompt_length(prompt)
+            self._operator.admit(slot, compiled, length, unscored=unscored)
             self._check_room(slot, compiled)
         return _Admitted(order, slot, unscored, self._reports)
 
@@ -171,6 +176,29 @@ class Board:
             for buffers in self.buffers.values():
                 buffers.fill(self._operator, self._slots, self._positions)
             self._filled = bool(written)  # once more after the last, to empty them
+
+    def act(self, hidden: Tensor, residual: Tensor | None, sites: Sequence[Site]) -> None:
+        """Do what is to be done at a place; what it changes is put into `hidden`.
+
+        Args:
+            hidden: `[rows, d_model]`; the value of the sites is the sum of both.
+            residual: the other part, if it is in two.
+            sites: at the place, in order.
+        """
+        if self.buffers is None and self.sites.isdisjoint(sites):
+            return
+        # A tensor of its own: what is kept of it is read after the model has written over `hidden`.
+        value = hidden.to(torch.float32, copy=True)
+        if residual is not None:
+            value += residual
+        changed = value
+        for site in sites:
+            if self.buffers is None:
+                changed = self.visit(site, changed)
+            elif site in self.buffers:
+                changed = self.buffers[site].visit(changed)
+        if changed is not value:
+            hidden += (changed - value).to(hidden.dtype)
 
     def visit(self, site: Site, value: Tensor) -> Tensor:
         """Write at a site, then read what stands there: `[rows, d_model]`, float32."""

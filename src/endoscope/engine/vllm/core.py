@@ -1,9 +1,11 @@
 """Many requests on vLLM, with the interface of `endoscope.engine.core.Core`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+from vllm import SamplingParams
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.llm_engine import LLMEngine
@@ -20,14 +22,13 @@ from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled
-from vllm import SamplingParams
 
 
 class VllmCore:
     """Runs requests on an engine of vLLM, which batches, schedules and caches as it does.
 
     What a text is, where it ends and what is held is decided here, token by token, by the same
-    code as on `transformers`.
+    code as on `transformers`. All of its methods are called by who holds the engine's lock.
 
     Args:
         engine: vLLM's.
@@ -41,11 +42,12 @@ class VllmCore:
         self.prepare = prepare
         self._engine = engine
         self._order = order
-        self._running: dict[str, Running] = {}
-        self._names: dict[str, str] = {}  # vLLM's own, which it wants back to abort
+        self._running: dict[str, Running] = {}  # by the name that vLLM has for it
+        self._names: dict[str, str] = {}  # by the request's own
+        self._internal: dict[str, str] = {}  # what vLLM wants back to abort
         self._cancelled: list[str] = []
         self._read: dict[str, RequestOutput | None] = {}  # texts that are read, and not generated
-        self._kept: list[tuple[str, Step]] = []  # came while somebody read
+        self._kept: list[tuple[str, Step]] = []  # came while somebody read, or never began
 
     @property
     def idle(self) -> bool:
@@ -58,28 +60,28 @@ class VllmCore:
         Raises:
             InputError: it cannot run on this model, or its id is in use.
         """
-        if request.id in self._running:
+        if request.id in self._names:
             raise InputError("A request of this id is running.", "Give each its own.")
         self.enter(self.prepare(request))
 
     def enter(self, running: Running) -> None:
         """Let a request that `prepare` gave wait for its turn."""
-        request = running.request
-        order = self._order(running)
+        request, name = running.request, uuid4().hex
         reads = bool(request.readouts)
         if reads:
             running.readings = RemoteReadings(request.readouts, running.unscored)
-        frontend.expect(request.id)
-        self._running[request.id] = running
-        self._names[request.id] = self._engine.add_request(
-            request.id,
-            {"prompt_token_ids": list(request.token_ids)},
-            _params(running, order, reads),
-        )
+        try:
+            order = self._order(running)
+            self._submit(name, request.token_ids, _params(running, order, reads))
+        except Exception as error:  # vLLM's limits are its own; the others go on
+            self._kept.append((request.id, running.end("error", f"vLLM refuses it: {error}")))
+            return
+        self._running[name] = running
+        self._names[request.id] = name
 
     def cancel(self, request_id: str) -> None:
         """End a request before its next token; the next step says so. Unknown ones are ignored."""
-        if request_id in self._running:
+        if request_id in self._names:
             self._cancelled.append(request_id)
 
     def intervene(self, request_id: str, more: Compiled) -> None:
@@ -94,15 +96,15 @@ class VllmCore:
     def _advance(self) -> list[tuple[str, Step]]:
         out: list[tuple[str, Step]] = []
         cancelled, self._cancelled = self._cancelled, []
-        for name in cancelled:
-            if name in self._running:
-                out.append((name, self._running[name].end("cancelled")))
+        for request_id in cancelled:
+            if (name := self._names.get(request_id)) is not None:
+                out.append((request_id, self._running[name].end("cancelled")))
                 self._leave(name)
         if out or not (self._running or self._read):
             return out
         for output in self._engine.step():
-            if output.request_id in self._running:
-                out += [(output.request_id, step) for step in self._steps(output)]
+            if (running := self._running.get(output.request_id)) is not None:
+                out += [(running.request.id, step) for step in self._steps(running, output)]
             elif output.request_id in self._read and output.finished:
                 self._read[output.request_id] = output
         return out
@@ -124,42 +126,38 @@ class VllmCore:
             InputError: a worker could not do it.
         """
         names: dict[str, int] = {}
-        for number, row in enumerate(rows):
-            name, asked = uuid4().hex, order(row)
-            names[name], self._read[name] = number, None
-            frontend.expect(name)
-            options = SamplingParams(
-                max_tokens=1,
-                detokenize=False,
-                extra_args={KEY: asked.text} if asked.asks else None,
-                **params,
-            )
-            self._names[name] = self._engine.add_request(
-                name, {"prompt_token_ids": list(row.ids)}, options
-            )
         try:
+            for number, row in enumerate(rows):
+                name, asked = uuid4().hex, order(row)
+                extra = {KEY: asked.text} if asked.asks else None
+                options = SamplingParams(max_tokens=1, detokenize=False, extra_args=extra, **params)
+                self._submit(name, row.ids, options)
+                names[name], self._read[name] = number, None
             while names:
                 self._kept += self._advance()
                 for name in [name for name in names if self._read[name] is not None]:
-                    output, reports = self._forget(name), frontend.take(name)
-                    frontend.forget(name)
+                    number, output = names.pop(name), self._read.pop(name)
+                    reports = self._forget(name)
                     if fault := next((one.fault for one in reports if one.fault), None):
                         raise InputError(fault, "Give what fits this model.")
                     assert output is not None
-                    yield names.pop(name), output, reports
+                    yield number, output, reports
         finally:
-            left = [self._names[name] for name in names]
             for name in names:
-                self._forget(name)
-                frontend.forget(name)
-            self._engine.abort_request(left, internal=True)
+                del self._read[name]
+                self._abort(name)
 
-    def _forget(self, name: str) -> RequestOutput | None:
-        del self._names[name]
-        return self._read.pop(name)
+    def _submit(self, name: str, ids: Sequence[int], params: SamplingParams) -> None:
+        frontend.expect(name)
+        try:
+            self._internal[name] = self._engine.add_request(
+                name, {"prompt_token_ids": list(ids)}, params
+            )
+        except BaseException:
+            frontend.forget(name)
+            raise
 
-    def _steps(self, output: RequestOutput) -> list[Step]:
-        running = self._running[output.request_id]
+    def _steps(self, running: Running, output: RequestOutput) -> list[Step]:
         for report in frontend.take(output.request_id):
             running.fault = running.fault or report.fault
             if isinstance(running.readings, RemoteReadings):
@@ -168,26 +166,37 @@ class VllmCore:
         completion = output.outputs[0]
         steps: list[Step] = []
         for number, token in enumerate(completion.token_ids):
-            if running.last is not None:
-                step = running.take(None)
-            else:
-                step = running.take(_choice(running, token, completion, number))
+            choice = None if running.last else _choice(running, token, completion, number)
+            step = running.take(choice)
             if step is not None:
                 steps.append(step)
                 if step.finish is not None:
                     break
-        if not steps and output.finished:
+        if output.finished and not (steps and steps[-1].finish):
             steps.append(running.end("error", "vLLM ended the request."))
         if steps and steps[-1].finish is not None:
             self._leave(output.request_id, ended=output.finished)
         return steps
 
-    def _leave(self, request_id: str, *, ended: bool = False) -> None:
-        del self._running[request_id]
-        name = self._names.pop(request_id)
-        frontend.forget(request_id)
-        if not ended:
-            self._engine.abort_request([name], internal=True)
+    def _leave(self, name: str, *, ended: bool = False) -> None:
+        del self._names[self._running.pop(name).request.id]
+        if ended:
+            self._forget(name)
+        else:
+            self._abort(name)
+
+    def _forget(self, name: str) -> list[Report]:
+        """Let go of a request that vLLM has done with; return what was reported last."""
+        del self._internal[name]
+        reports = frontend.take(name)
+        frontend.forget(name)
+        return reports
+
+    def _abort(self, name: str) -> None:
+        internal = self._internal[name]
+        self._forget(name)
+        with suppress(KeyError):  # it has ended meanwhile
+            self._engine.abort_request([internal], internal=True)
 
 
 def _params(running: Running, order: Order, reads: bool) -> SamplingParams:
@@ -198,7 +207,7 @@ def _params(running: Running, order: Order, reads: bool) -> SamplingParams:
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k or 0,
-        seed=sampling.seed,
+        seed=None if sampling.seed is None else sampling.seed % 2**63,
         logprobs=sampling.logprobs,
         ignore_eos=True,
         stop_token_ids=None if reads else sorted(running.ends),

@@ -1,13 +1,17 @@
 """The engine that users hold: a model on vLLM."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from threading import RLock
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import Tensor
+from vllm import EngineArgs
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from endoscope.engine.base import Capabilities
@@ -19,12 +23,12 @@ from endoscope.engine.streaming import Steps, Streams
 from endoscope.engine.vllm.core import VllmCore
 from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.orders import Order
+from endoscope.engine.vllm.reports import Report
 from endoscope.engine.vllm.seams.names import FAMILIES
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary, parse_sites
-from vllm import EngineArgs
 
 
 class VllmEngine:
@@ -63,13 +67,17 @@ class VllmEngine:
         self._ordering = Ordering(loaded, norms, kinds, named)
         for site in named:
             self._ordering.check(site)
+        given = dict(options.pop("additional_config", None) or {})
+        ours = {"kinds": list(kinds), "sites": list(map(str, named)), **given.get(KEY, {})}
         arguments = {
             "model": str(loaded.folder),
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "skip_tokenizer_init": True,
-            "additional_config": {KEY: {"kinds": list(kinds), "sites": list(map(str, named))}},
+            "async_scheduling": False,  # a token is decided when what was read before it is known
+            "additional_config": given | {KEY: ours},
             **options,
         }
+        os.environ.setdefault("VLLM_COMPUTE_NANS_IN_LOGITS", "1")
         self._vllm = LLMEngine.from_engine_args(EngineArgs(**arguments))
         # Where the last token is to be read, one more than was asked for is generated.
         self.anatomy.max_tokens = self._vllm.model_config.max_model_len - 1
@@ -112,17 +120,16 @@ class VllmEngine:
         """Run rows and yield what was read, one after the other (see `Engine.read`)."""
         for site in sites:
             self._ordering.check(site)
-        changes = () if interventions is None else interventions.interventions
+        changes = _at_once(interventions)
 
         def order(row: Row) -> Order:
             return self._ordering.order(changes, sites=sites, first=row.start)
 
-        for first, some in _portions(rows, batch_tokens):
-            with self.lock:
-                done = list(self._core.read(some, order))
-            for number, _, reports in done:
-                parts = [one.values for one in reports if one.values]
-                yield [first + number], {s: torch.cat([part[s] for part in parts]) for s in sites}
+        width = self.anatomy.d_model
+        for number, _, reports in self._read(rows, order, batch_tokens):
+            parts = [one.values for one in reports if one.values]
+            empty = torch.zeros(0, width)
+            yield [number], {s: torch.cat([empty, *(part[s] for part in parts)]) for s in sites}
 
     def log_likelihood(
         self,
@@ -132,18 +139,29 @@ class VllmEngine:
         interventions: Compiled | None = None,
     ) -> Iterator[tuple[list[int], list[float]]]:
         """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
-        changes = () if interventions is None else interventions.interventions
+        changes = _at_once(interventions)
 
         def order(row: Row) -> Order:
-            return self._ordering.order(changes)
+            return self._ordering.order(changes, prompt=row.start)
 
+        for number, output, _ in self._read(rows, order, batch_tokens, prompt_logprobs=0):
+            row, found = rows[number], output.prompt_logprobs or []
+            kept = range(row.start, len(row.ids))
+            yield [number], [sum(found[i][row.ids[i]].logprob for i in kept)]
+
+    def _read(
+        self,
+        rows: Sequence[Row],
+        order: Callable[[Row], Order],
+        batch_tokens: int,
+        **params: Any,
+    ) -> Iterator[tuple[int, Any, list[Report]]]:
+        """Yield the number of each row, a few at a time, with vLLM's output and the reports."""
         for first, some in _portions(rows, batch_tokens):
             with self.lock:
-                done = list(self._core.read(some, order, prompt_logprobs=0))
-            for number, output, _ in done:
-                row, found = some[number], output.prompt_logprobs
-                kept = range(row.start, len(row.ids))
-                yield [first + number], [sum(found[i][row.ids[i]].logprob for i in kept)]
+                done = list(self._core.read(some, order, **params))
+            for number, output, reports in done:
+                yield first + number, output, reports
 
     def divergence(
         self,
@@ -164,18 +182,13 @@ class VllmEngine:
 
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[str, Step]]:
         """Run requests to their end (see `Engine.run`)."""
-        with self.lock:
-            prepared = [self._prepare(request) for request in requests]
-            for running in prepared:
-                self._core.enter(running)
-        left = {request.id for request in requests}
-        while left:
-            with self.lock:
-                steps = self._core.step()
-            for name, step in steps:
-                if step.finish is not None:
-                    left.discard(name)
-                yield name, step
+        # Under names of their own: who else runs something may have used the same.
+        names = {uuid4().hex: request for request in requests}
+        renamed = [replace(request, id=name) for name, request in names.items()]
+        for request in renamed:
+            self._prepare(request)
+        for name, step in self.streams().run(renamed):
+            yield names[name].id, step
 
     def iterate(self, request: Request) -> Iterator[Step]:
         """Run a request for a caller without an event loop (see `Engine.iterate`)."""
@@ -214,6 +227,24 @@ class VllmEngine:
         if streams is not None:
             streams.close()
         self._vllm.engine_core.shutdown()
+
+
+def _at_once(interventions: Compiled | None) -> tuple[Intervention, ...]:
+    """Return interventions that can act on a text that is read at once.
+
+    Raises:
+        InputError: a gate would need more than one forward pass.
+    """
+    if interventions is None:
+        return ()
+    if interventions.deferred:
+        raise InputError(
+            "A gate acts from the next forward pass on (its probe looks ahead, or reads a later "
+            "site), but this text is read in one.",
+            "Generate with it; or use a probe without look-ahead, at the intervention's site or "
+            "before it.",
+        )
+    return interventions.interventions
 
 
 def _portions(rows: Sequence[Row], tokens: int) -> Iterator[tuple[int, Sequence[Row]]]:

@@ -6,8 +6,6 @@ before the pass), and what stood at the sites that are read (looked at after it)
 is zero.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -115,17 +113,3 @@ class Buffers:
                 f"The requests that run have no room left at {self.site}.",
                 "Try again later, or start with more rows.",
             )
-
-
-def graphable(sites: Sequence[Site], gated: bool) -> str | None:
-    """Say why a request cannot run where graphs are replayed; None: it can.
-
-    Args:
-        sites: that it names and that have no buffers.
-        gated: whether something of it waits for a gate, which reads what was not written yet.
-    """
-    if sites:
-        return f"{sites[0]} has no buffers here: start with it among the sites."
-    if gated:
-        return "Gates cannot decide where graphs are replayed: start with enforce_eager."
-    return None

@@ -23,29 +23,28 @@ _LIBRARY.define("visit(Tensor(a!) hidden, Tensor? residual, int place) -> ()")
 
 
 def install(board: Board, places: Sequence[tuple[Site, ...]]) -> None:
-    """Let a board decide what happens, at places that are counted in this order."""
+    """Let a board decide what happens, at places that are counted in this order.
+
+    Raises:
+        RuntimeError: another model has places in this process.
+    """
     global _board
+    if PLACES:
+        raise RuntimeError("Endoscope reads and steers one model of vLLM a process.")
     _board = board
     PLACES[:] = places
 
 
+def remove() -> None:
+    """Forget board and places."""
+    global _board
+    _board = None
+    PLACES.clear()
+
+
 def _visit(hidden: Tensor, residual: Tensor | None, place: int) -> None:
-    """Let the board see the sum of both, `[rows, d_model]`; its change is put into `hidden`."""
-    board = _board
-    if board is None or (board.buffers is None and board.sites.isdisjoint(PLACES[place])):
-        return
-    # A tensor of its own: what is kept of it is read after the model has written over `hidden`.
-    value = hidden.to(torch.float32, copy=True)
-    if residual is not None:
-        value += residual
-    changed = value
-    for site in PLACES[place]:
-        if board.buffers is None:
-            changed = board.visit(site, changed)
-        elif site in board.buffers:
-            changed = board.buffers[site].visit(changed)
-    if changed is not value:
-        hidden += (changed - value).to(hidden.dtype)
+    if _board is not None:
+        _board.act(hidden, residual, PLACES[place])
 
 
 def _fake(hidden: Tensor, residual: Tensor | None, place: int) -> None:

@@ -80,6 +80,7 @@ class Ordering:
         readouts: Mapping[str, Readout] | None = None,
         sites: Sequence[Site] = (),
         first: int = 0,
+        prompt: int | None = None,
     ) -> Order:
         """Return what workers are told of a request.
 
@@ -88,6 +89,8 @@ class Ordering:
             readouts: what is read, by name.
             sites: whose values are wanted themselves.
             first: the first position of those.
+            prompt: how many tokens count as the prompt; None: those that it begins with.
         """
         norms = {one.site: self._norms(one.site) for one in interventions if one.measured}
-        return Order(interventions, norms, readouts or {}, tuple(sites), first, self._prefix)
+        given = interventions, norms, readouts or {}, tuple(sites)
+        return Order(*given, first=first, prefix=self._prefix, prompt=prompt)

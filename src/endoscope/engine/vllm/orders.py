@@ -13,7 +13,7 @@ from endoscope.interventions.parsing import parse_interventions
 from endoscope.models.sites import Site
 from endoscope.readouts import Readout
 
-KEPT = 256  # orders, sets of interventions and readouts that are kept parsed
+KEPT = 64  # sets of interventions and readouts that are kept parsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class Order:
         readouts: by name.
         sites: whose values are wanted themselves, from `first` on.
         first: the first position of those.
+        prompt: how many tokens count as the prompt; None: those that it begins with.
         prefix: the tokens that the tokenizer puts before a text (BOS); a prompt that begins with
             them is read from there on.
     """
@@ -36,6 +37,12 @@ class Order:
     sites: tuple[Site, ...] = ()
     first: int = 0
     prefix: tuple[int, ...] = ()
+    prompt: int | None = None
+
+    @cached_property
+    def changes(self) -> str:
+        """The interventions as JSON."""
+        return _text([one.model_dump(mode="json") for one in self.interventions])
 
     @cached_property
     def text(self) -> str:
@@ -46,12 +53,13 @@ class Order:
         """
         return json.dumps(
             {
-                "interventions": _text([one.model_dump(mode="json") for one in self.interventions]),
+                "interventions": self.changes,
                 "norms": {str(site): norm for site, norm in self.norms.items()},
                 "readouts": {name: _text(one.record()) for name, one in self.readouts.items()},
                 "sites": [str(site) for site in self.sites],
                 "first": self.first,
                 "prefix": list(self.prefix),
+                "prompt": self.prompt,
             }
         )
 
@@ -82,27 +90,35 @@ class Order:
         Raises:
             InputError: they do not fit the model.
         """
-        norms = json.dumps(sorted((str(site), norm) for site, norm in self.norms.items()))
-        text = _text([one.model_dump(mode="json") for one in self.interventions])
-        return _compiled(text, norms, d_model)
+        return _compiled(self.changes, self._norms, d_model)
 
-    def salt(self, salt: str | None) -> str | None:
+    @cached_property
+    def _norms(self) -> str:
+        return _text(sorted((str(site), norm) for site, norm in self.norms.items()))
+
+    def prompt_length(self, ids: Sequence[int]) -> int:
+        """Return how many tokens of a text count as the prompt."""
+        return len(ids) if self.prompt is None else self.prompt
+
+    def salt(self, salt: str | None, ids: Sequence[int]) -> str | None:
         """Return what sets the cached keys and values of this request apart from others'.
 
-        Keys and values depend on all that is changed, and on nothing that is only read.
+        Keys and values depend on all that is changed, and on nothing that is only read. Where it
+        is changed within the prompt or after it, they depend on where the prompt ends: what one
+        request generated may be the prompt of the next.
 
         Args:
             salt: the client's own.
+            ids: of the prompt.
         """
         if not self.interventions:
             return salt
-        listed = [one.model_dump(mode="json") for one in self.interventions]
-        norms = sorted((str(site), norm) for site, norm in self.norms.items())
-        digest = hashlib.sha256(_text([salt, listed, norms]).encode()).hexdigest()
-        return f"endoscope-{digest}"
+        ends = {one.positions for one in self.interventions} & {"prompt", "generated"}
+        end = self.prompt_length(ids) if ends else None
+        digest = hashlib.sha256(_text([salt, self.changes, self._norms, end]).encode())
+        return f"endoscope-{digest.hexdigest()}"
 
 
-@lru_cache(KEPT)
 def parse(text: str) -> Order:
     """Read an order.
 
@@ -111,14 +127,17 @@ def parse(text: str) -> Order:
     """
     try:
         record = json.loads(text)
-        return Order(
+        order = Order(
             interventions=_interventions(record["interventions"]),
             norms={Site.parse(site): float(norm) for site, norm in record["norms"].items()},
             readouts={name: _readout(one) for name, one in record["readouts"].items()},
             sites=tuple(map(Site.parse, record["sites"])),
             first=int(record["first"]),
             prefix=tuple(map(int, record["prefix"])),
+            prompt=None if record["prompt"] is None else int(record["prompt"]),
         )
+        vars(order)["changes"] = record["interventions"]  # as it is known here
+        return order
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError("`endoscope` is no order.", "Send it through the engine.") from None
 

@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import torch
 from torch import Tensor
+from vllm import SamplingParams
 
 from endoscope.engine.norms import reference_texts
 from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.errors import InputError
 from endoscope.models import LoadedModel, Site
-from vllm import SamplingParams
 
 _AT_ONCE = 8  # sites whose values travel together
 
@@ -20,7 +21,8 @@ _AT_ONCE = 8  # sites whose values travel together
 async def typical_norms(client: Any, loaded: LoadedModel, ordering: Ordering) -> dict[Site, float]:
     """Return the median norm at each site, over the reference texts without their first tokens."""
     layers = range(loaded.anatomy.n_layers)
-    sites = [Site(layer, kind) for kind in ordering.kinds for layer in layers]
+    every = [Site(layer, kind) for kind in ordering.kinds for layer in layers]
+    sites = list(ordering.sites) or every
     texts = [one.ids for one in loaded.tokenizer.encode_batch(reference_texts())]
     found: dict[Site, float] = {}
     for start in range(0, len(sites), _AT_ONCE):
@@ -42,7 +44,10 @@ async def _read(
     try:
         async for _ in client.generate({"prompt_token_ids": list(ids)}, params, name):
             pass
-        reports = [one for one in frontend.take(name) if one.values]
+        reports = frontend.take(name)
+        if fault := next((one.fault for one in reports if one.fault), None):
+            raise InputError(fault)
+        reports = [one for one in reports if one.values]
     finally:
         frontend.forget(name)
     return {site: torch.cat([one.values[site] for one in reports]) for site in sites}

@@ -45,15 +45,18 @@ class Asking:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or scope["method"] != "POST" or path not in PATHS:
             await self._app(scope, receive, send)
             return
         raw, more = await _body(receive)
-        asked = {} if more else _object(raw)
-        if KEY not in asked:
-            await self._app(scope, _again(raw, receive, more), send)
+        asked = _object(raw)
+        if not more and KEY not in asked and KEY not in _vllms_own(asked):
+            await self._app(scope, _again(raw, receive), send)
             return
         try:
+            if more:
+                raise ApiError(413, "The body is longer than 4 MiB.", code="too_large")
             if self._plugin.loaded is None:
                 raise ApiError(503, "The server is not ready yet.", code="not_ready")
             order = _order(asked, self._plugin.loaded)
@@ -62,9 +65,9 @@ class Asking:
             return
         base = uuid4().hex
         del asked[KEY]
-        asked["vllm_xargs"] = {**(asked.get("vllm_xargs") or {}), KEY: order}
+        asked["vllm_xargs"] = {**_vllms_own(asked), KEY: order}
         body = json.dumps(asked).encode()
-        name = PATHS[scope["path"]].format(base)
+        name = PATHS[path].format(base)
         headers = [
             (key, value)
             for key, value in scope["headers"]
@@ -76,8 +79,17 @@ class Asking:
             answering = Answering(name, send)
             inner = {**scope, "headers": headers}
             await self._app(inner, _again(body, receive), answering)
+        except _FailedError as failed:  # which has ended the request as well
+            await answering.fail(failed.error)
         finally:
             frontend.forget(name)
+
+
+class _FailedError(Exception):
+    """What workers could not do: no word more of the answer goes out."""
+
+    def __init__(self, error: ApiError) -> None:
+        self.error = error
 
 
 class Answering:
@@ -119,6 +131,14 @@ class Answering:
             out, self._held = out + self._held, b""
         await self._send({"type": "http.response.body", "body": out, "more_body": more})
 
+    async def fail(self, error: ApiError) -> None:
+        """End the answer with an error."""
+        if not self._streams:
+            await _refuse(self._send, error)
+            return
+        body = b"data: " + json.dumps(error.body).encode() + b"\n\ndata: [DONE]\n\n"
+        await self._send({"type": "http.response.body", "body": body})
+
     def _event(self, event: bytes) -> bytes:
         if not event.startswith(b"data: {"):
             return event
@@ -141,7 +161,7 @@ class Answering:
         """Put what came into the answer, or into its chunk."""
         reports = frontend.take(self._name)
         if fault := next((one.fault for one in reports if one.fault), None):
-            answer["error"] = {"message": fault, "type": "server_error", "code": "readings"}
+            raise _FailedError(ApiError(500, fault, code="readings"))
         choices = answer.get("choices") or []
         if not choices or not reports:
             return
@@ -154,7 +174,8 @@ class Answering:
                 mine = readings.setdefault(name, [])
                 mine += [(at, round(score(values), 6)) for at, values in scores]
         if readings:
-            where = choices[0].get("delta") or choices[0].get("message") or choices[0]
+            choice = choices[0]
+            where = next((choice[key] for key in ("delta", "message") if key in choice), choice)
             where[KEY] = {"readings": readings}
 
 
@@ -164,12 +185,22 @@ def _order(asked: Mapping[str, Any], loaded: "Loaded") -> str:
     Raises:
         ApiError: it cannot be had.
     """
-    ours = asked[KEY]
+    ours = asked.get(KEY, {})
     if not isinstance(ours, Mapping) or set(ours) - _KNOWN:
         message = "`endoscope` is an object with `interventions` and `probes`."
         raise ApiError(400, message, param=KEY, code="invalid_value")
+    if KEY in _vllms_own(asked):
+        message = "`vllm_xargs.endoscope` is ours: say it in `endoscope`."
+        raise ApiError(400, message, param="vllm_xargs", code="invalid_value")
     if asked.get("n") not in (None, 1):
         raise ApiError(400, "With `endoscope`, `n` must be 1.", param="n", code="invalid_value")
+    if asked.get("use_beam_search"):
+        message = "With `endoscope` there is no beam search."
+        raise ApiError(400, message, param="use_beam_search", code="invalid_value")
+    prompt = asked.get("prompt")
+    if isinstance(prompt, list) and (len(prompt) > 1 and not isinstance(prompt[0], int)):
+        message = "With `endoscope`, `prompt` is one text."
+        raise ApiError(400, message, param="prompt", code="invalid_value")
     records, names = ours.get("interventions") or [], ours.get("probes") or []
     if not isinstance(records, list) or not all(isinstance(one, Mapping) for one in records):
         message = "`endoscope.interventions` is a list of objects."
@@ -186,7 +217,7 @@ def _order(asked: Mapping[str, Any], loaded: "Loaded") -> str:
 
 
 async def _body(receive: Receive) -> tuple[bytes, bool]:
-    """Return the body, and whether there is more of it: what is too long is vLLM's to answer."""
+    """Return the body, and whether there is more of it than is taken."""
     body, more = b"", True
     while more and len(body) <= MOST_BYTES:
         message = await receive()
@@ -205,7 +236,13 @@ def _object(raw: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _again(body: bytes, receive: Receive, more: bool = False) -> Receive:
+def _vllms_own(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return vLLM's own extra arguments of a request."""
+    given = asked.get("vllm_xargs")
+    return given if isinstance(given, Mapping) else {}
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
     """Give a body that was read once more, and then what else comes."""
     given = False
 
@@ -214,7 +251,7 @@ def _again(body: bytes, receive: Receive, more: bool = False) -> Receive:
         if given:
             return await receive()
         given = True
-        return {"type": "http.request", "body": body, "more_body": more}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     return again
 

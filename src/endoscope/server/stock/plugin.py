@@ -15,7 +15,7 @@ from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
 from endoscope.interventions import Intervention
-from endoscope.models import Site, load
+from endoscope.models import Site, load, parse_sites
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
 from endoscope.server.stock.client import typical_norms
@@ -67,7 +67,8 @@ class Plugin:
         settings = (args.additional_config or {}).get(KEY, {})
         known = load(args.model, device="cpu", weights=False)
         norms: dict[Site, float] = {}
-        ordering = Ordering(known, norms.__getitem__, settings.get("kinds", ()))
+        named = parse_sites(settings["sites"]) if settings.get("sites") else []
+        ordering = Ordering(known, norms.__getitem__, settings.get("kinds", ()), named)
         fingerprint = Model(known).fingerprint
         probes = {name: Probe.load(Path(path)) for name, path in _named(settings, "probes")}
         directions = {
@@ -77,6 +78,8 @@ class Plugin:
             check_model(direction.card.model, fingerprint, f"direction {direction.name}")
         for name, probe in probes.items():
             check_model(probe.card.model, fingerprint, f"probe {probe.name}")
+            for site in probe.readout.spec.sites:
+                ordering.check(site)
             if probe.readout.spec.readings != 1:
                 raise InputError(
                     f"The probe {name} reads the whole text twice, so it cannot score a stream.",

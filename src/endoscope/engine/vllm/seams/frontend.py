@@ -1,9 +1,10 @@
 """What users' side of vLLM does: requests get a salt, and reports are put aside for who asked.
 
 The salt keeps what a changed request caches from others, and a request that is read reads nothing
-from a cache. Both are decided here, in the one place that all of vLLM's entry points come through.
+from a cache. Both are decided here, where all of vLLM's entry points make a request of a prompt.
 """
 
+from collections.abc import Iterable
 from functools import wraps
 from typing import Any
 
@@ -11,9 +12,9 @@ from vllm.exceptions import VLLMValidationError
 from vllm.v1.engine.input_processor import InputProcessor
 from vllm.v1.engine.output_processor import OutputProcessor
 
-from endoscope.engine.vllm.orders import parse
+from endoscope.engine.vllm.orders import Order, parse
 from endoscope.engine.vllm.reports import Report
-from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.engine.vllm.seams.settings import KEY, unsupported
 from endoscope.errors import InputError
 
 _expected: dict[str, list[Report]] = {}
@@ -42,6 +43,14 @@ def take_hold() -> None:
     OutputProcessor.process_outputs = _reporting(OutputProcessor.process_outputs)
 
 
+def _checked(text: Any, config: Any) -> Order:
+    if reason := unsupported(config):
+        raise InputError(reason)
+    if not isinstance(text, str):
+        raise InputError("`endoscope` is no order.", "Send it through the engine.")
+    return parse(text)
+
+
 def _processing(original: Any) -> Any:
     @wraps(original)
     def process_inputs(self: Any, *args: Any, **named: Any) -> Any:
@@ -50,10 +59,10 @@ def _processing(original: Any) -> Any:
         text = params.extra_args.get(KEY) if params is not None and params.extra_args else None
         if text is not None:
             try:
-                order = parse(text)
+                order = _checked(text, self.vllm_config)
             except InputError as error:
                 raise VLLMValidationError(str(error), parameter=KEY) from None
-            request.cache_salt = order.salt(request.cache_salt)
+            request.cache_salt = order.salt(request.cache_salt, request.prompt_token_ids)
             if order.reads_all:
                 params.skip_reading_prefix_cache = True
         return request
@@ -61,17 +70,23 @@ def _processing(original: Any) -> Any:
     return process_inputs
 
 
+def _report(processor: Any, output: Any, reports: Iterable[Report]) -> None:
+    state = processor.request_states.get(output.request_id)
+    if state is not None and state.external_req_id in _expected:
+        _expected[state.external_req_id] += reports
+
+
 def _reporting(original: Any) -> Any:
     @wraps(original)
     def process_outputs(self: Any, outputs: Any, *args: Any, **named: Any) -> Any:
         for one in outputs:
+            if one.num_nans_in_logits:  # counted where VLLM_COMPUTE_NANS_IN_LOGITS says so
+                _report(self, one, [Report(fault="The model's output is not finite.")])
             beside = one.ec_transfer_params
             if not beside or KEY not in beside:
                 continue
             one.ec_transfer_params = {k: v for k, v in beside.items() if k != KEY} or None
-            state = self.request_states.get(one.request_id)
-            if state is not None and state.external_req_id in _expected:
-                _expected[state.external_req_id] += map(Report.read, beside[KEY])
+            _report(self, one, map(Report.read, beside[KEY]))
         return original(self, outputs, *args, **named)
 
     return process_outputs

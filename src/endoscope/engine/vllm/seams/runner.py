@@ -1,6 +1,6 @@
 """The V1 model runner: its requests, whose the rows of a pass are, and what goes with its output.
 
-It is what runs on CPUs. On GPUs vLLM's default is the V2 runner (`runner_v2.py`).
+It is what runs on CPUs. On GPUs vLLM's default is the V2 runner, which is refused so far.
 """
 
 from functools import wraps
@@ -48,7 +48,10 @@ def _loading(original: Any) -> Any:
             if settings.sites is not None:
                 size = settings.stages, settings.rows, self.max_num_tokens, width
                 buffers = {site: Buffers(site, *size, self.device) for site in settings.sites}
-            board = Board(width, self.device, reports=first, buffers=buffers)
+            armed = {site for place in places for site in place}
+            if buffers is not None:
+                armed &= set(buffers)
+            board = Board(width, self.device, reports=first, armed=armed, buffers=buffers)
             install(board, places)
             self._endoscope = _Held(board)
         return done

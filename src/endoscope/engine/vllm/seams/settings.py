@@ -40,18 +40,14 @@ class Settings:
 
     @classmethod
     def of(cls, config: Any) -> "Settings | None":
-        """Return the settings of a configuration (`VllmConfig`); None: no such architecture.
+        """Return the settings of a configuration (`VllmConfig`); None: it is not supported.
 
         They are written into it, as vLLM keeps compiled models by its configuration: one that was
         compiled without our operation must not be taken.
-
-        Raises:
-            ValueError: something that it asks for cannot be had together with Endoscope.
         """
-        family = getattr(config.model_config.hf_text_config, "model_type", "")
-        if family not in FAMILIES:
+        if unsupported(config) is not None:
             return None
-        refuse(config)
+        family = config.model_config.hf_text_config.model_type
         given = dict(config.additional_config or {})
         asked = dict(given.get(KEY) or {})
         named = [Site.parse(site) for site in asked.get("sites") or ()]
@@ -74,23 +70,25 @@ class Settings:
         return cls(family, kinds, sites, stages, rows)
 
 
-def refuse(config: Any) -> None:
-    """Refuse what does not go together with reading and writing.
+def unsupported(config: Any) -> str | None:
+    """Say why requests of a configuration cannot be read or changed; None: they can.
 
-    Raises:
-        ValueError: names it, and what to do.
+    Models that Endoscope does not know run as they would without it; it is requests for it that
+    are refused, by this.
     """
-    for what, there, instead in (
-        (
-            "speculative decoding",
-            config.speculative_config is not None,
-            "leave out --speculative-config",
-        ),
-        (
-            "pipeline parallelism",
-            config.parallel_config.pipeline_parallel_size > 1,
-            "use --tensor-parallel-size",
-        ),
+    model, parallel = config.model_config, config.parallel_config
+    family = getattr(model.hf_text_config, "model_type", "")
+    for there, why in (
+        (family not in FAMILIES, f"{family} models are not known to Endoscope on vLLM"),
+        (model.is_multimodal_model, "models that see or hear are not known to Endoscope on vLLM"),
+        (config.speculative_config is not None, "not under speculative decoding"),
+        (parallel.pipeline_parallel_size > 1, "not under pipeline parallelism"),
+        (parallel.prefill_context_parallel_size > 1, "not under context parallelism"),
+        (parallel.use_ubatching, "not with batches that overlap (--enable-dbo)"),
+        (config.lora_config is not None, "not with adapters: probes are of the base model"),
+        (config.scheduler_config.async_scheduling, "not without --no-async-scheduling"),
+        (config.use_v2_model_runner, "not on the V2 model runner: VLLM_USE_V2_MODEL_RUNNER=0"),
     ):
         if there:
-            raise ValueError(f"Endoscope cannot read or steer under {what}: {instead}.")
+            return f"This server cannot read or steer: {why}."
+    return None
