@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--engine", default="transformers", help="or vllm, in its environment")
     parser.add_argument("--guard", help="a policy that some answers go through")
     parser.add_argument("--tokens", type=int, default=24, help="of an answer, at most")
     parser.add_argument("--growth", type=float, default=0.05, help="of memory, at most")
@@ -46,6 +47,8 @@ def main() -> None:
         command = [options.model, "--dtype", "float32", "--probe", f"random={made.probe}"]
         command += ["--max-requests", "16", "--max-waiting", str(options.clients)]
         command += ["--guard", f"guard={options.guard}"] if options.guard else []
+        if options.engine == "vllm":
+            command += ["--engine", "vllm", "--vllm", "enforce_eager=true"]
         asks = greedy_asks(options.model, made.d_model, made.layers, options.tokens, options.guard)
         with serving(command) as (url, process):
             memory = Memory(process.pid)

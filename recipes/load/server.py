@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,17 +20,18 @@ def serving(options: Sequence[str]) -> Iterator[tuple[str, "subprocess.Popen[str
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield json.loads(process.stdout.readline())["url"], process
+            ready = next(line for line in process.stdout if line.startswith("{"))  # not vLLM's
+            yield json.loads(ready)["url"], process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
 
 
 class Memory:
-    """The resident memory of a process over time (Linux)."""
+    """The resident memory of a process and of those that it started, over time (Linux)."""
 
     def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
+        self._pid = pid
         self._megabytes: list[float] = []
 
     async def watch(self) -> None:
@@ -57,5 +58,13 @@ class Memory:
         }
 
     def _now(self) -> float:
-        (line,) = (one for one in self._status.read_text().splitlines() if one.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
+        pids, megabytes = [self._pid], 0.0
+        while pids:
+            folder = Path(f"/proc/{pids.pop()}")
+            with suppress(OSError, ValueError):  # it has ended meanwhile
+                lines = (folder / "status").read_text().splitlines()
+                (line,) = (one for one in lines if one.startswith("VmRSS"))
+                megabytes += int(line.split()[1]) / 1024
+                for started in folder.glob("task/*/children"):
+                    pids += map(int, started.read_text().split())
+        return megabytes
