@@ -107,3 +107,6 @@ def test_a_guard_on_a_side_model_takes_personal_data_out(url: str) -> None:
     answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
     assert answer.status_code == 200
     assert "mary.jones@example.com" not in answer.text
+    del body["endoscope"]
+    plain = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
+    assert "mary.jones@example.com" in plain.text  # which is what it would say
