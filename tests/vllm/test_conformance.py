@@ -129,7 +129,8 @@ def test_a_row_may_keep_its_end_alone(pairs: Callable[..., Pair]) -> None:
 def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
     """As where graphs are replayed, compiled: named sites and no others, without gates."""
     sites = ("resid_post.0", "resid_post.1", "resid_pre.2", "mlp_out.1")
-    pair = pairs("llama", sites=sites, enforce_eager=False)
+    config = {"endoscope": {"buffers": True}}
+    pair = pairs("llama", sites=sites, enforce_eager=False, additional_config=config)
     changes = [
         (),
         (add(torch.randn(32), 2.0, site="resid_post.1", units="absolute"),),
@@ -149,7 +150,7 @@ def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
     steps = run(pair.vllm.engine._core, requests)
     for _, request in requests:
         check(pair.transformers, request, steps[request.id])
-    with pytest.raises(InputError, match="no buffers"):
+    with pytest.raises(InputError, match="was not named"):
         pair.vllm.capture(["a"], "resid_post.2")
     assert pair.vllm.typical_norm("resid_post.1") == pytest.approx(
         pair.transformers.typical_norm("resid_post.1"), rel=1e-3

@@ -48,20 +48,25 @@ class Clock:
         return timed
 
 
+def site(setup: dict[str, Any]) -> Site:
+    """The one that is named at the start: the operation is there and nowhere else."""
+    return Site.parse(f"resid_post.{setup['layers'] // 2}")
+
+
 def orders(setup: dict[str, Any]) -> list[Order]:
     """What each request asks for: a probe and an intervention of its own, or nothing."""
-    site = Site.parse(f"resid_post.{setup['layers'] // 2}")
+    where = site(setup)
     random = torch.Generator().manual_seed(0)
     found = []
     for _ in setup["prompts"]:
         weight = torch.randn(2, setup["width"], generator=random)
-        readout = Readout(FeatureSpec((site,)), LogisticHead(weight, torch.zeros(2), ("O", "X")))
+        readout = Readout(FeatureSpec((where,)), LogisticHead(weight, torch.zeros(2), ("O", "X")))
         vector = torch.randn(setup["width"], generator=random)
-        change = add(vector, 0.05, site=site)
+        change = add(vector, 0.05, site=where)
         found.append(
             Order(
                 (change,) if setup["interventions"] else (),
-                {site: setup["norm"]},
+                {where: setup["norm"]},
                 {"probe": readout} if setup["probes"] else {},
             )
         )
@@ -79,6 +84,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
         enable_prefix_caching=False,
         distributed_executor_backend="uni",
         skip_tokenizer_init=True,
+        additional_config={"endoscope": {"sites": [str(site(setup))]}},
     )
     assert op.PLACES, "the plugin is not there"
     prompts: list[Any] = [{"prompt_token_ids": ids} for ids in setup["prompts"]]

@@ -38,8 +38,8 @@ class VllmEngine:
         loaded: what is known of the model; its weights are not needed.
         norms: the typical norm of a site, which interventions are measured by.
         kinds: the kinds of site that are wanted beside `resid_pre` and `resid_post`.
-        sites: sites to keep buffers for, so that graphs can be captured and replayed; no others can
-            be reached then. None given: what is done is decided pass by pass.
+        sites: the only sites to be reached: the operation is nowhere else, so nothing else costs
+            anything. Where graphs are replayed, some must be named. None given: all.
         options: of vLLM (`EngineArgs`).
 
     Raises:

@@ -20,7 +20,7 @@ class Ordering:
         loaded: what is known of the model.
         norms: the typical norm of a site, which interventions are measured by.
         kinds: the kinds of site that were asked for beside those between blocks.
-        sites: the sites that have buffers, if no others can be reached.
+        sites: the only ones that can be reached; empty: all of these kinds.
 
     Attributes:
         kinds: all kinds of site that are there.
@@ -55,7 +55,7 @@ class Ordering:
             )
         if self.sites and site not in self.sites:
             raise InputError(
-                f"{site} has no buffers here.",
+                f"{site} was not named at the start.",
                 f"Use one of {', '.join(map(str, self.sites))}; or start with it among the sites.",
             )
 

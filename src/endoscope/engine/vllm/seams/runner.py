@@ -45,12 +45,13 @@ def _loading(original: Any) -> Any:
             places = arm(self.get_model(), settings.family, settings.kinds, settings.sites)
             first = get_tp_group().rank_in_group == 0
             width, buffers = self.model_config.get_hidden_size(), None
-            if settings.sites is not None:
+            if settings.buffers:
                 size = settings.stages, settings.rows, self.max_num_tokens, width
-                buffers = {site: Buffers(site, *size, self.device) for site in settings.sites}
+                sites = settings.sites or ()
+                buffers = {site: Buffers(site, *size, self.device) for site in sites}
             armed = {site for place in places for site in place}
-            if buffers is not None:
-                armed &= set(buffers)
+            if settings.sites is not None:
+                armed &= set(settings.sites)
             board = Board(width, self.device, reports=first, armed=armed, buffers=buffers)
             install(board, places)
             self._endoscope = _Held(board)

@@ -26,8 +26,8 @@ class Settings:
     Attributes:
         family: its `model_type`.
         kinds: the kinds of site within blocks; those between blocks are there in any case.
-        sites: those that have buffers, so that graphs can be replayed; None: no graph is, and all
-            sites of these kinds are there.
+        sites: the only ones that are there; None: all of these kinds.
+        buffers: whether they have buffers, so that graphs can be replayed.
         stages: of buffers.
         rows: of buffers.
     """
@@ -35,6 +35,7 @@ class Settings:
     family: str
     kinds: tuple[SiteKind, ...]
     sites: tuple[Site, ...] | None
+    buffers: bool
     stages: int
     rows: int
 
@@ -64,10 +65,11 @@ class Settings:
                 "--enforce-eager."
             )
         stages, rows = int(asked.get("stages", STAGES)), int(asked.get("rows", ROWS))
-        asked |= {"kinds": list(kinds), "stages": stages, "rows": rows}
+        buffers = replays or bool(asked.get("buffers"))
+        asked |= {"kinds": list(kinds), "buffers": buffers, "stages": stages, "rows": rows}
         asked["version"] = endoscope.__version__
         config.additional_config = given | {KEY: asked}
-        return cls(family, kinds, sites, stages, rows)
+        return cls(family, kinds, sites, buffers, stages, rows)
 
 
 def unsupported(config: Any) -> str | None:
