@@ -101,12 +101,13 @@ def test_what_is_asked_for_wrongly_is_refused(url: str) -> None:
 
 
 def test_a_guard_on_a_side_model_takes_personal_data_out(url: str) -> None:
-    prompt = "Repeat exactly: Write to mary.jones@example.com today."
-    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 40}
-    body |= {"temperature": 0, "endoscope": {"guards": ["pii"]}}
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
-    assert answer.status_code == 200
-    assert "mary.jones@example.com" not in answer.text
-    del body["endoscope"]
-    plain = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
-    assert "mary.jones@example.com" in plain.text  # which is what it would say
+    """The model goes on with what it has read three times."""
+    prompt = 3 * "Write to mary.jones@example.com today.\n" + "Write to"
+    body = {"model": MODEL, "prompt": prompt, "max_tokens": 16, "temperature": 0}
+    plain, guarded = (
+        httpx.post(f"{url}/v1/completions", json={**body, **more}, timeout=120).json()
+        for more in ({}, {"endoscope": {"guards": ["pii"]}})
+    )
+    assert "mary.jones@example.com" in plain["choices"][0]["text"]
+    assert "[EMAIL]" in guarded["choices"][0]["text"]
+    assert "mary.jones" not in str(guarded)
