@@ -251,13 +251,7 @@ class TransformersEngine:
         """Return an operator for a batch, in which row r has slot r + 1."""
         if compiled is None:
             return None
-        if compiled.deferred:
-            raise InputError(
-                "A gate acts from the next forward pass on (its probe looks ahead, or reads a "
-                "later site), but this text is read in one.",
-                "Generate with it; or use a probe without look-ahead, at the intervention's site "
-                "or before it.",
-            )
+        compiled.check_at_once()
         operator = Operator(self.device, self.dtype)
         for slot, (row, length) in enumerate(zip(rows, prompts, strict=True), start=1):
             operator.admit(slot, compiled, length, unscored=self.unscored(row.ids))

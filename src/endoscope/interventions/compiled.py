@@ -73,6 +73,20 @@ class Compiled:
         """Whether any of them waits for a gate."""
         return any(one.gate is not None for one in self.interventions)
 
+    def check_at_once(self) -> None:
+        """Refuse what cannot act on a text that is read at once.
+
+        Raises:
+            InputError: a gate would need more than one forward pass.
+        """
+        if self.deferred:
+            raise InputError(
+                "A gate acts from the next forward pass on (its probe looks ahead, or reads a "
+                "later site), but this text is read in one.",
+                "Generate with it; or use a probe without look-ahead, at the intervention's site "
+                "or before it.",
+            )
+
     def __repr__(self) -> str:
         return f"Compiled({', '.join(map(repr, self.interventions))})"
 

@@ -237,13 +237,7 @@ def _at_once(interventions: Compiled | None) -> tuple[Intervention, ...]:
     """
     if interventions is None:
         return ()
-    if interventions.deferred:
-        raise InputError(
-            "A gate acts from the next forward pass on (its probe looks ahead, or reads a later "
-            "site), but this text is read in one.",
-            "Generate with it; or use a probe without look-ahead, at the intervention's site or "
-            "before it.",
-        )
+    interventions.check_at_once()
     return interventions.interventions
 
 
