@@ -1,6 +1,5 @@
 """Generate with Endoscope's streaming engine: requests in, a step a token out."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -9,28 +8,10 @@ import torch
 
 import endoscope
 from endoscope import Site
+from endoscope.bench.clock import Clock
 from endoscope.engine.passes import Pass
 from endoscope.engine.requests import Request, Sampling
 from endoscope.readouts import FeatureSpec, LogisticHead, Readout
-
-
-class Clock:
-    """Sums up the time that a pass spends on reading and writing, beside the model's own."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        for name in ("visit", "read_tokens", "read_chunks"):
-            setattr(Pass, name, self._timed(getattr(Pass, name)))
-
-    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*args)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        return timed
 
 
 def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
@@ -56,7 +37,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
             distance = strength * model.typical_norm(site)
             added_vectors.append((distance * vector / vector.norm()).tolist())
         requests.append(Request(str(number), ids, sampling, readouts, tuple(interventions)))
-    clock = Clock()
+    clock = Clock(*((Pass, name) for name in ("visit", "read_tokens", "read_chunks")))
     added: list[float] = []
 
     def run() -> dict[str, Any]:

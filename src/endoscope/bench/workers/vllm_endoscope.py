@@ -11,7 +11,6 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,33 +18,12 @@ import torch
 from vllm import LLM, SamplingParams
 
 from endoscope import Site, add
+from endoscope.bench.clock import Clock
 from endoscope.engine.vllm import op
 from endoscope.engine.vllm.board import Board
 from endoscope.engine.vllm.orders import Order
 from endoscope.engine.vllm.reports import Report
 from endoscope.readouts import FeatureSpec, LogisticHead, Readout
-
-
-class Clock:
-    """Sums up what the plugin does in the workers, beside the model's own work."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        for owner, name in (
-            *((Board, name) for name in ("admit", "begin", "act", "end", "release")),
-            (Report, "plain"),
-        ):
-            setattr(owner, name, self._timed(getattr(owner, name)))
-
-    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*args)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        return timed
 
 
 def site(setup: dict[str, Any]) -> Site:
@@ -75,7 +53,10 @@ def orders(setup: dict[str, Any]) -> list[Order]:
 
 def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
     """Open the model."""
-    clock = Clock()
+    clock = Clock(
+        *((Board, name) for name in ("admit", "begin", "act", "end", "release")),
+        (Report, "plain"),
+    )
     llm = LLM(
         setup["folder"],
         dtype="float32",
