@@ -16,6 +16,7 @@ from endoscope.readouts import (
     IncrementalScorer,
     LogisticHead,
     Pooling,
+    Readout,
     push_together,
 )
 
@@ -26,10 +27,11 @@ LABELS = ("O", "x", "y")
 CALIBRATION = Calibration((1.5, 0.5), (0.2, -0.1))
 
 
-def make_head(kind: str, width: int) -> Any:
-    generator = torch.Generator().manual_seed(width)
+def make_head(kind: str, width: int, seed: int = 0) -> Any:
+    generator = torch.Generator().manual_seed(width + seed)
     if kind == "logistic":
-        return LogisticHead(torch.randn(3, width, generator=generator), torch.zeros(3), LABELS)
+        bias = torch.full((3,), float(seed))
+        return LogisticHead(torch.randn(3, width, generator=generator), bias, LABELS)
     query = torch.randn(2, width, generator=generator)
     value = torch.randn(2, 2, width, generator=generator)
     return AttentionHead(query, value, torch.zeros(2), LABELS, window=4)
@@ -106,6 +108,49 @@ def test_streams_pushed_together_give_what_each_gives(
         assert [one.position for one in left] == [one.position for one in expected]
         for one, other in zip(left, expected, strict=True):
             assert torch.allclose(one.probabilities, other.probabilities, atol=1e-6, rtol=0)
+
+
+@given(
+    st.lists(st.sampled_from([None, 0.5, 2.0]), min_size=1, max_size=5),
+    st.integers(0, 3),
+    st.lists(st.integers(1, 2), min_size=1, max_size=4),
+)
+def test_readouts_that_are_alike_are_pushed_together(
+    scales: list[float | None], look_ahead: int, sizes: list[int]
+) -> None:
+    """Heads of one shape have weights, biases and calibrations of their own."""
+    spec = FeatureSpec(SITES, look_ahead)
+    readouts = [
+        Readout(
+            spec,
+            make_head("logistic", spec.width(3), seed),
+            Calibration() if scale is None else Calibration((scale, 1.0), (1.0, seed)),
+        )
+        for seed, scale in enumerate(scales)
+    ]
+    assert len({one.alike for one in readouts}) == 1
+    together, apart = ([one.stream() for one in readouts] for _ in range(2))
+    for number, stream in enumerate((*together, *apart)):  # they have come some way already
+        stream.push({site: torch.ones(number % len(scales), 3) for site in SITES})
+    for size in sizes:
+        rows = {site: torch.randn(len(scales), size, 3) for site in SITES}
+        for i, found in enumerate(push_together(together, rows)):
+            expected = apart[i].push({site: value[i] for site, value in rows.items()})
+            assert [one.position for one in found] == [one.position for one in expected]
+            for mine, its in zip(found, expected, strict=True):
+                assert torch.allclose(mine.probabilities, its.probabilities, atol=1e-6, rtol=0)
+
+
+def test_what_is_not_alike_is_told_apart() -> None:
+    spec = FeatureSpec(SITES, 1)
+    linear = Readout(spec, make_head("logistic", spec.width(3)))
+    others = [
+        Readout(spec, make_head("attention", spec.width(3))),
+        Readout(spec, make_head("attention", spec.width(3))),
+        Readout(spec, linear.head, pooling=Pooling.parse("max")),
+        Readout(FeatureSpec(SITES, 0), make_head("logistic", 3 * len(SITES))),
+    ]
+    assert len({linear.alike, *(one.alike for one in others)}) == 5
 
 
 def test_rows_may_be_overwritten_after_the_push() -> None:

@@ -1,13 +1,12 @@
 """What a forward pass over some requests reads and writes on its way."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from endoscope.engine.readings import Stream, Together
+from endoscope.engine.readings import Together, gather
 from endoscope.engine.running import Running
 from endoscope.interventions import Operator
 from endoscope.models import Site
@@ -76,15 +75,13 @@ class Pass:
 
     @cached_property
     def _together(self) -> list[Together]:
-        """The readouts of the pass; requests that share one are scored at once."""
-        places: dict[int, list[tuple[int, Stream]]] = defaultdict(list)
-        for number, row in enumerate(self.rows):
-            for stream in row.readings.streams if row.readings is not None else ():
-                places[id(stream.readout)].append((number, stream))
-        return [
-            Together([stream for _, stream in several], self._number(*(i for i, _ in several)))
-            for several in places.values()
-        ]
+        """The readouts of the pass; those that are alike are scored at once."""
+        places = (
+            (number, stream)
+            for number, row in enumerate(self.rows)
+            for stream in (row.readings.streams if row.readings is not None else ())
+        )
+        return gather(places, self._slots.device)
 
     def _number(self, *rows: int) -> Tensor:
         return torch.tensor(rows, device=self._slots.device)

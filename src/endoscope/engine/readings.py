@@ -1,6 +1,7 @@
 """The readouts of a request, fed with what each forward pass brings."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
@@ -72,10 +73,10 @@ class Stream(NamedTuple):
 
 
 class Together(NamedTuple):
-    """The streams of one readout in a pass, and the rows of the pass that they read.
+    """Streams of readouts that are alike, and the rows of a pass that they read.
 
     Attributes:
-        streams: of requests that share the readout.
+        streams: of different requests, or of one.
         rows: their places in the batch, `[streams]`.
     """
 
@@ -88,13 +89,24 @@ class Together(NamedTuple):
         try:
             rows = {site: values[site][self.rows] for site in sites}
             scores = push_together([stream.scorer for stream in self.streams], rows)
-        except Exception as error:  # of the readout, so of all who share it and of nobody else
+        except Exception as error:  # of a readout, so of those who are read by its like alone
             for stream in self.streams:
                 stream.owner.fault = f"A readout failed ({type(error).__name__})."
             return
         for stream, own in zip(self.streams, scores, strict=True):
             stream.owner.take(stream.name, own)
         check(self.streams, scores)
+
+
+def gather(places: Iterable[tuple[int, Stream]], device: torch.device) -> list[Together]:
+    """Return what is pushed together, of streams and the rows that they read."""
+    alike: dict[Hashable, list[tuple[int, Stream]]] = defaultdict(list)
+    for row, stream in places:
+        alike[stream.readout.alike].append((row, stream))
+    return [
+        Together([one for _, one in several], torch.tensor([row for row, _ in several]).to(device))
+        for several in alike.values()
+    ]
 
 
 def check(streams: Sequence[Stream], scores: Sequence[Sequence[PositionScores]]) -> None:

@@ -13,7 +13,7 @@ from endoscope.models.sites import Site
 from endoscope.readouts.features import FeatureSpec
 from endoscope.readouts.heads import Head, exact
 from endoscope.readouts.pooling import Pooled, Pooling
-from endoscope.readouts.scores import Calibration
+from endoscope.readouts.scores import Calibration, calibrated
 
 
 class PositionScores(NamedTuple):
@@ -93,6 +93,8 @@ class IncrementalScorer:
 
     def rest(self) -> list[PositionScores]:
         """Return what `finish` would, and go on as if it had not been asked."""
+        if not self.spec.look_ahead:
+            return []
         twin = copy(self)
         twin._pooled = deepcopy(self._pooled)
         return twin.finish()
@@ -150,10 +152,11 @@ class IncrementalScorer:
 def push_together(
     scorers: Sequence[IncrementalScorer], rows: Mapping[Site, Tensor]
 ) -> list[list[PositionScores]]:
-    """Push to several streams of one readout at once; the numbers are those of one by one.
+    """Push to several streams at once; the numbers are those of one by one, on the CPU.
 
     Args:
-        scorers: made from the same readout, each for a document of its own.
+        scorers: each for a document of its own, made from readouts that are alike
+            (`Readout.alike`).
         rows: for each site `[scorers, n, d_model]`, the next n rows of each.
 
     Returns:
@@ -162,8 +165,7 @@ def push_together(
     Raises:
         InputError: a site is missing, sites differ in length, or a stream has ended.
     """
-    one = scorers[0]
-    one._check(rows)
+    scorers[0]._check(rows)
     if any(scorer._finished for scorer in scorers):
         raise InputError("This stream has ended.", "Start another with stream().")
     sums, waiting = _summed(scorers, rows)
@@ -171,17 +173,17 @@ def push_together(
     outside = [
         scorer._take(n, None if waiting is None else waiting[i]) for i, scorer in enumerate(scorers)
     ]
-    if one.head.history or one._pooled is not None:
-        logits = [scorer._logits(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
-    elif any(outside):
-        logits = [one.head.combine(sums[i, start:]) for i, start in enumerate(outside)]
-    else:
-        logits = [one.head.combine(sums.flatten(0, 1))]
-    left = iter(one.calibration.probabilities(torch.cat(logits)).unbind())
+    logits = _logits(scorers, sums, outside)
+    found = calibrated(logits, [scorer.calibration for scorer in scorers]).cpu()
+    left = iter(found.unbind())
     return [
         scorer._numbered(list(islice(left, n - start)))
         for scorer, start in zip(scorers, outside, strict=True)
     ]
+
+
+def _shared(scorers: Sequence[IncrementalScorer]) -> bool:
+    return all(scorer.head is scorers[0].head for scorer in scorers)
 
 
 def _summed(
@@ -190,8 +192,11 @@ def _summed(
     """Return the sums that are final, `[scorers, n, outputs]`, and those that still wait."""
     spec = scorers[0].spec
     ahead = spec.look_ahead
-    features = torch.cat([rows[site].detach() for site in spec.sites], dim=-1)
-    added = exact(features) @ scorers[0]._weight(features)
+    features = exact(torch.cat([rows[site].detach() for site in spec.sites], dim=-1))
+    if _shared(scorers):
+        added = features @ scorers[0]._weight(features)
+    else:
+        added = torch.stack([own @ one._weight(own) for own, one in zip(features, scorers)])
     if not ahead:
         return added, None
     added = torch.unflatten(added, -1, (ahead + 1, -1))
@@ -201,3 +206,15 @@ def _summed(
     for step in range(ahead + 1):  # a row is the one at that distance after another's token
         sums[:, ahead - step : ahead - step + n] += added[:, :, step]
     return sums[:, :n], sums[:, n:]
+
+
+def _logits(
+    scorers: Sequence[IncrementalScorer], sums: Tensor, outside: Sequence[int]
+) -> list[Tensor]:
+    """Return the logits of all scorers, in order, of the sums that are of a token."""
+    one = scorers[0]
+    if one.head.history or one._pooled is not None:
+        return [scorer._logits(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
+    if any(outside) or not _shared(scorers):
+        return [scorer.head.combine(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
+    return list(torch.split(one.head.combine(sums.flatten(0, 1)), sums.shape[1]))

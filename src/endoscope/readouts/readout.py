@@ -1,14 +1,15 @@
 """A probe without its evidence: all that scoring needs, in memory or as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import torch
 
 from endoscope.errors import InputError
 from endoscope.readouts.features import FeatureSpec
-from endoscope.readouts.heads import Head, head_from_tensors
+from endoscope.readouts.heads import Head, LinearHead, head_from_tensors
 from endoscope.readouts.incremental import IncrementalScorer
 from endoscope.readouts.pooling import Pooling
 from endoscope.readouts.scores import Calibration
@@ -46,6 +47,16 @@ class Readout:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes; the first means "nothing here"."""
         return self.head.labels
+
+    @cached_property
+    def alike(self) -> Hashable:
+        """Equal for readouts whose streams may be pushed together (`push_together`).
+
+        Those are linear heads of one shape on the same features, and each with itself.
+        """
+        if isinstance(self.head, LinearHead) and self.pooling is None:
+            return self.spec, self.head.projection.shape
+        return id(self)
 
     def stream(self) -> IncrementalScorer:
         """Return a scorer for one document that takes rows as decoding produces them.

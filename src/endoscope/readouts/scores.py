@@ -1,5 +1,6 @@
 """Class scores of tokens, and what turns them into probabilities that mean what they say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
@@ -69,9 +70,30 @@ class Calibration:
         odds = log_odds(logits)
         if not self.scale:
             return odds
-        scale = odds.new_tensor((1.0, *self.scale))
-        return odds * scale + odds.new_tensor((0.0, *self.shift))
+        scale, shift = odds.new_tensor(self._map(odds.shape[-1])).unbind()
+        return odds * scale + shift
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return calibrated probabilities, `[..., labels]`, float32."""
         return torch.softmax(self(logits), dim=-1).float()
+
+    def _map(self, labels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the scale and the shift of each label, class 0 counted."""
+        none = labels - 1
+        return (1.0, *(self.scale or (1.0,) * none)), (0.0, *(self.shift or (0.0,) * none))
+
+
+def calibrated(logits: Sequence[Tensor], by: Sequence[Calibration]) -> Tensor:
+    """Return the calibrated probabilities of several `[n, labels]`, one below the other.
+
+    Args:
+        logits: of the same labels; they may differ in n.
+        by: the calibration of each.
+    """
+    joined = torch.cat(list(logits))
+    if len(set(by)) == 1:
+        return by[0].probabilities(joined)
+    maps = joined.new_tensor([one._map(joined.shape[-1]) for one in by])
+    lengths = torch.tensor([len(one) for one in logits], device=joined.device)
+    scale, shift = maps.repeat_interleave(lengths, dim=0).unbind(1)
+    return torch.softmax(log_odds(joined) * scale + shift, dim=-1).float()

@@ -4,7 +4,6 @@ Every row of a pass is a token; the rows of a request stand side by side. The mo
 where it comes to a place; what that does there is decided by whose the rows are.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from endoscope.engine.readings import RequestReadings, Stream, Together
+from endoscope.engine.readings import RequestReadings, Stream, Together, gather
 from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.orders import Order, parse
 from endoscope.engine.vllm.reports import Report
@@ -94,6 +93,8 @@ class Board:
         self._new = count(1)  # slots
         self._rows: list[tuple[_Admitted, Rows]] = []
         self._values: dict[Site, Tensor] = {}
+        self._tokens: list[tuple[int, Stream]] = []
+        self._together: list[Together] = []  # of those
         self._filled = False  # whether buffers hold what somebody does
 
     def admit(self, name: str, text: str, prompt: Sequence[int]) -> None:
@@ -223,8 +224,8 @@ class Board:
         return {name: report for name, report in reports.items() if report != Report()}
 
     def _read_rows(self) -> None:
-        """Feed the readouts; requests that share one and bring a token each are scored at once."""
-        together: dict[int, list[tuple[int, Stream]]] = defaultdict(list)
+        """Feed the readouts; those that are alike and bring a token each are scored at once."""
+        tokens: list[tuple[int, Stream]] = []
         for known, one in self._rows:
             # What is run again after a preemption was read already.
             skipped = max(0, min(one.length, known.next - one.position))
@@ -232,17 +233,17 @@ class Board:
             if known.readings is None or skipped == one.length:
                 continue
             first, end = one.first + skipped, one.first + one.length
+            if end - first == 1:
+                tokens += ((first, stream) for stream in known.readings.streams)
+                continue
+            values = {site: self._values[site][None, first:end] for site in known.readings.sites}
             for stream in known.readings.streams:
-                if end - first == 1:
-                    together[id(stream.readout)].append((first, stream))
-                    continue
-                sites = known.readings.sites
-                values = {site: self._values[site][None, first:end] for site in sites}
                 Together([stream], torch.tensor([0], device=self._device)).push(values)
-        tokens = {site: value[:, None] for site, value in self._values.items()}
-        for several in together.values():
-            rows = torch.tensor([row for row, _ in several], device=self._device)
-            Together([stream for _, stream in several], rows).push(tokens)
+        if tokens != self._tokens:  # mostly they are those of the last pass
+            self._tokens, self._together = tokens, gather(tokens, self._device)
+        rows = {site: value[:, None] for site, value in self._values.items()}
+        for together in self._together:
+            together.push(rows)
 
     def _report(self, known: _Admitted, rows: Rows) -> Report:
         values: Mapping[Site, Tensor] = {}
