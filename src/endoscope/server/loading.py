@@ -80,8 +80,8 @@ def load(options: Options) -> Served:
     )
     served = serve_model(
         model,
-        probes={name: _readout(path, model) for name, path in options.probes.items()},
-        directions={name: _direction(path, model) for name, path in options.directions.items()},
+        probes={name: load_readout(path, model) for name, path in options.probes.items()},
+        directions={name: load_direction(path, model) for name, path in options.directions.items()},
         limits=options.limits,
         keys=options.keys,
     )
@@ -127,7 +127,16 @@ def _name(model: Model) -> str:
     return path.stem if path.exists() else model.name
 
 
-def _readout(folder: Path, model: Model) -> Readout:
+def load_readout(folder: Path, model: Model) -> Readout:
+    """Open a probe that requests can name.
+
+    Args:
+        folder: of the probe.
+        model: the one that is served.
+
+    Raises:
+        InputError: it is of another model, or cannot score a stream.
+    """
     probe = Probe.load(folder)
     check_model(probe.card.model, model.fingerprint, f"probe {probe.name}")
     readout = probe.readout
@@ -139,7 +148,16 @@ def _readout(folder: Path, model: Model) -> Readout:
     return readout
 
 
-def _direction(folder: Path, model: Model) -> Direction:
+def load_direction(folder: Path, model: Model) -> Direction:
+    """Open a direction that requests can name.
+
+    Args:
+        folder: of the direction.
+        model: the one that is served.
+
+    Raises:
+        InputError: it is of another model.
+    """
     direction = Direction.load(folder)
     check_model(direction.card.model, model.fingerprint, f"direction {direction.name}")
     return direction

@@ -8,16 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from endoscope.artifacts import check_model
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.seams.settings import KEY
-from endoscope.errors import InputError
 from endoscope.interventions import Intervention
 from endoscope.models import Site, load, parse_sites
-from endoscope.probes import Probe
 from endoscope.readouts import Readout
+from endoscope.server.loading import load_direction, load_readout
 from endoscope.server.stock.client import typical_norms
 from endoscope.server.stock.middleware import Asking
 
@@ -69,26 +67,16 @@ class Plugin:
         norms: dict[Site, float] = {}
         named = parse_sites(settings["sites"]) if settings.get("sites") else []
         ordering = Ordering(known, norms.__getitem__, settings.get("kinds", ()), named)
-        fingerprint = Model(known).fingerprint
-        probes = {name: Probe.load(Path(path)) for name, path in _named(settings, "probes")}
+        model = Model(known)
+        probes = {name: load_readout(path, model) for name, path in _named(settings, "probes")}
         directions = {
-            name: Direction.load(Path(path)) for name, path in _named(settings, "directions")
+            name: load_direction(path, model) for name, path in _named(settings, "directions")
         }
-        for direction in directions.values():
-            check_model(direction.card.model, fingerprint, f"direction {direction.name}")
-        for name, probe in probes.items():
-            check_model(probe.card.model, fingerprint, f"probe {probe.name}")
-            for site in probe.readout.spec.sites:
-                ordering.check(site)
-            if probe.readout.spec.readings != 1:
-                raise InputError(
-                    f"The probe {name} reads the whole text twice, so it cannot score a stream.",
-                    "Fit one with --readings 1.",
-                )
+        for site in (site for probe in probes.values() for site in probe.spec.sites):
+            ordering.check(site)
         norms |= await typical_norms(engine_client, known, ordering)
-        readouts = {name: probe.readout for name, probe in probes.items()}
-        self.loaded = Loaded(ordering, readouts, directions, ordering.compile)
+        self.loaded = Loaded(ordering, probes, directions, ordering.compile)
 
 
-def _named(settings: Mapping[str, Any], what: str) -> list[tuple[str, str]]:
-    return [(str(name), str(path)) for name, path in settings.get(what, {}).items()]
+def _named(settings: Mapping[str, Any], what: str) -> list[tuple[str, Path]]:
+    return [(str(name), Path(path)) for name, path in settings.get(what, {}).items()]
