@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -68,7 +68,8 @@ class TypicalNorms:
             if len(norms) == self._engine.anatomy.n_layers:
                 return norms
         sites = [Site(layer, kind) for layer in range(self._engine.anatomy.n_layers)]
-        norms = list(self._measure(sites).values())
+        measured = self._measure(sites)
+        norms = [measured[site] for site in sites]
         with suppress(OSError, InputError), atomic_file(path) as temporary:  # only a convenience
             temporary.write_text(json.dumps({"kind": kind, "norms": norms}), encoding="utf-8")
         return norms
@@ -76,8 +77,19 @@ class TypicalNorms:
     def _measure(self, sites: Sequence[Site]) -> dict[Site, float]:
         encoded = self._engine.tokenizer.encode_batch(reference_texts())
         rows = [Row(one.ids, start=1) for one in encoded]
-        found: dict[Site, list[Tensor]] = {site: [] for site in sites}
-        for _, values in self._engine.read(rows, sites, batch_tokens=256):
-            for site, value in values.items():
-                found[site].append(value.float().norm(dim=1))
-        return {site: float(torch.cat(found[site]).median()) for site in sites}
+        read = self._engine.read(rows, sites, batch_tokens=256)
+        return median_norms(values for _, values in read)
+
+
+def median_norms(parts: Iterable[Mapping[Site, Tensor]]) -> dict[Site, float]:
+    """Return the median norm at each site.
+
+    Args:
+        parts: what was read of some texts, a part after the other: for each site
+            `[tokens, d_model]`.
+    """
+    found: dict[Site, list[Tensor]] = {}
+    for values in parts:
+        for site, value in values.items():
+            found.setdefault(site, []).append(value.float().norm(dim=1))
+    return {site: float(torch.cat(norms).median()) for site, norms in found.items()}

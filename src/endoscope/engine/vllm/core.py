@@ -17,7 +17,7 @@ from endoscope.engine.running import Running
 from endoscope.engine.sampling import Choice
 from endoscope.engine.vllm.orders import Order
 from endoscope.engine.vllm.remote import RemoteReadings
-from endoscope.engine.vllm.reports import Report
+from endoscope.engine.vllm.reports import Report, first_fault
 from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
@@ -138,7 +138,7 @@ class VllmCore:
                 for name in [name for name in names if self._read[name] is not None]:
                     number, output = names.pop(name), self._read.pop(name)
                     reports = self._forget(name)
-                    if fault := next((one.fault for one in reports if one.fault), None):
+                    if fault := first_fault(reports):
                         raise InputError(fault, "Give what fits this model.")
                     assert output is not None
                     yield number, output, reports

@@ -50,6 +50,11 @@ class Report:
         )
 
 
+def first_fault(reports: Iterable[Report]) -> str | None:
+    """Return why a request has failed; None: it has not."""
+    return next((one.fault for one in reports if one.fault), None)
+
+
 def _packed(scores: Sequence[PositionScores]) -> list[Any]:
     rows = torch.stack([one.probabilities.float().cpu() for one in scores])
     return [[one.position for one in scores], *_bytes(rows)]

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from vllm import SamplingParams
 
-from endoscope.engine.norms import reference_texts
+from endoscope.engine.norms import median_norms, reference_texts
 from endoscope.engine.vllm.ordering import Ordering
+from endoscope.engine.vllm.reports import first_fault
 from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
@@ -27,10 +28,7 @@ async def typical_norms(client: Any, loaded: LoadedModel, ordering: Ordering) ->
     found: dict[Site, float] = {}
     for start in range(0, len(sites), _AT_ONCE):
         some = sites[start : start + _AT_ONCE]
-        parts = [await _read(client, ordering, ids, some) for ids in texts]
-        for site in some:
-            norms = torch.cat([part[site].norm(dim=1) for part in parts])
-            found[site] = float(norms.median())
+        found |= median_norms([await _read(client, ordering, ids, some) for ids in texts])
     return found
 
 
@@ -45,7 +43,7 @@ async def _read(
         async for _ in client.generate({"prompt_token_ids": list(ids)}, params, name):
             pass
         reports = frontend.take(name)
-        if fault := next((one.fault for one in reports if one.fault), None):
+        if fault := first_fault(reports):
             raise InputError(fault)
         reports = [one for one in reports if one.values]
     finally:
