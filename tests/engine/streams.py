@@ -85,7 +85,7 @@ def truth(
     values: dict[Site, Tensor] = {}
     operator = Operator()
     if interventions:
-        unscored = model.engine.unscored(ids)
+        unscored = model.tokenizer.unscored(ids)
         operator.admit(1, model.engine.compile(interventions), prompt, unscored=unscored)
     slots, positions = torch.ones(len(ids), dtype=torch.long), torch.arange(len(ids))
 
@@ -128,7 +128,7 @@ def check_readings(
     model: Model, one: Readout, ids: Sequence[int], steps: Sequence[Step], name: str, exact: Truth
 ) -> None:
     """Check that a text was read at once what it was read in pieces."""
-    first = model.engine.unscored(ids)
+    first = model.tokenizer.unscored(ids)
     values = {site: exact.values[site][first:] for site in one.spec.sites}
     features = one.spec.features(values, torch.zeros(len(ids) - first, dtype=torch.long))
     expected = one.calibration.probabilities(one.head(features))

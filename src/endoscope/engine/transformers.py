@@ -72,14 +72,6 @@ class TransformersEngine:
             )
         return compiled
 
-    def unscored(self, ids: Sequence[int]) -> int:
-        """Return how many tokens at the start of a text were added to it (BOS)."""
-        return len(self._prefix) if list(ids[: len(self._prefix)]) == self._prefix else 0
-
-    @cached_property
-    def _prefix(self) -> list[int]:
-        return self.tokenizer.prefix()
-
     def core(self, limits: Limits = DEFAULT) -> Core:
         """Return what runs requests, with a cache of its own; hold `lock` during its steps.
 
@@ -141,7 +133,7 @@ class TransformersEngine:
             Vocabulary(self.tokenizer.hf),
             self.loaded.ends,
             self.compile,
-            self.unscored,
+            self.tokenizer.unscored,
             self.anatomy.check,
         )
 
@@ -254,7 +246,7 @@ class TransformersEngine:
         compiled.check_at_once()
         operator = Operator(self.device, self.dtype)
         for slot, (row, length) in enumerate(zip(rows, prompts, strict=True), start=1):
-            operator.admit(slot, compiled, length, unscored=self.unscored(row.ids))
+            operator.admit(slot, compiled, length, unscored=self.tokenizer.unscored(row.ids))
         return operator
 
 

@@ -1,6 +1,7 @@
 """Text to tokens and back to characters."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from endoscope.errors import InputError
@@ -20,6 +21,16 @@ class Encoded(NamedTuple):
 
     ids: list[int]
     offsets: list[tuple[int, int]]
+
+
+def unscored(prefix: Sequence[int], ids: Sequence[int]) -> int:
+    """Return how many tokens at the start of a text were added to it: all of the prefix, or none.
+
+    Args:
+        prefix: what a tokenizer puts before a text.
+        ids: of the text.
+    """
+    return len(prefix) if tuple(ids[: len(prefix)]) == tuple(prefix) else 0
 
 
 class TextTokenizer:
@@ -89,10 +100,18 @@ class TextTokenizer:
 
     def prefix(self) -> list[int]:
         """Return the special tokens that this tokenizer puts before a text (often BOS)."""
+        return list(self._prefix)
+
+    @cached_property
+    def _prefix(self) -> tuple[int, ...]:
         plain, marked = (
             self.hf("x", add_special_tokens=special)["input_ids"] for special in (False, True)
         )
-        return list(marked[: marked.index(plain[0])])
+        return tuple(marked[: marked.index(plain[0])])
+
+    def unscored(self, ids: Sequence[int]) -> int:
+        """Return how many tokens at the start of a text were added to it (BOS)."""
+        return unscored(self._prefix, ids)
 
     def __repr__(self) -> str:
         return f"TextTokenizer({type(self.hf).__name__}, {len(self.hf):,} tokens)"

@@ -101,7 +101,7 @@ class VllmEngine:
             Vocabulary(self.tokenizer.hf),
             self.loaded.ends,
             self.compile,
-            self._ordering.unscored,
+            self.tokenizer.unscored,
             self._ordering.check,
         )
 

@@ -1,7 +1,6 @@
 """From what a user asks for to what workers are told: checked against the model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 
 from endoscope.engine.vllm.orders import Order
 from endoscope.errors import InputError
@@ -66,14 +65,6 @@ class Ordering:
             self.check(site)
         return compiled
 
-    def unscored(self, ids: Sequence[int]) -> int:
-        """Return how many tokens at the start of a text were added to it (BOS)."""
-        return Order(prefix=self._prefix).unscored(ids)
-
-    @cached_property
-    def _prefix(self) -> tuple[int, ...]:
-        return tuple(self._tokenizer.prefix())
-
     def order(
         self,
         interventions: tuple[Intervention, ...] = (),
@@ -93,4 +84,4 @@ class Ordering:
         """
         norms = {one.site: self._norms(one.site) for one in interventions if one.measured}
         given = interventions, norms, readouts or {}, tuple(sites)
-        return Order(*given, first=first, prefix=self._prefix, prompt=prompt)
+        return Order(*given, first=first, prefix=tuple(self._tokenizer.prefix()), prompt=prompt)

@@ -11,6 +11,7 @@ from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention, compile_interventions
 from endoscope.interventions.parsing import parse_interventions
 from endoscope.models.sites import Site
+from endoscope.models.tokens import unscored
 from endoscope.readouts import Readout
 
 KEPT = 64  # sets of interventions and readouts that are kept parsed
@@ -65,7 +66,7 @@ class Order:
 
     def unscored(self, ids: Sequence[int]) -> int:
         """Return how many tokens at the start of a prompt were added to it."""
-        return len(self.prefix) if tuple(ids[: len(self.prefix)]) == self.prefix else 0
+        return unscored(self.prefix, ids)
 
     @cached_property
     def read_sites(self) -> frozenset[Site]:
