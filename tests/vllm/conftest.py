@@ -5,16 +5,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
 
 import endoscope
+from endoscope.directions import ContrastingTexts, Direction
 from endoscope.engine import Model
 from tests.tiny import byte_tokenizer, tiny_module
 
 KINDS = ("attn_out", "resid_mid", "mlp_out")
 BLOCK = 32  # tokens in a block of the cache
+MODEL = "smollm2-135m-instruct"  # behind servers
+CHAT = [{"role": "user", "content": "Describe a busy market in the morning."}]
+SPECS = Path("src/endoscope/behaviours/specs")
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
@@ -58,3 +63,32 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pa
     yield pair
     for one in open_now.values():
         one.vllm.close()
+
+
+@pytest.fixture(scope="session")
+def sea(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A direction of the model behind servers, as `endoscope direction fit` leaves it."""
+    model = endoscope.open(MODEL, dtype="float32")
+    source = ContrastingTexts.read_file(SPECS / "sea.pairs.jsonl")
+    folder = tmp_path_factory.mktemp("directions") / "sea"
+    Direction.fit(model, source, site="resid_post.14").save(folder)
+    return folder
+
+
+def body(**more: Any) -> dict[str, Any]:
+    """What a server is asked for, if nothing else is said."""
+    return {"model": MODEL, "messages": CHAT, "max_tokens": 20, "temperature": 0, **more}
+
+
+def ask(url: str, **more: Any) -> dict[str, Any]:
+    """Ask a server for a chat that it can answer."""
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body(**more), timeout=120)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def text(answer: dict[str, Any]) -> str:
+    """What was answered."""
+    content: str = answer["choices"][0]["message"]["content"]
+    return content

@@ -7,27 +7,13 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 import endoscope
-from endoscope.directions import ContrastingTexts, Direction
-
-MODEL = "smollm2-135m-instruct"
-SPECS = Path("src/endoscope/behaviours/specs")
-PROMPT = {"messages": [{"role": "user", "content": "Describe a busy market in the morning."}]}
-
-
-@pytest.fixture(scope="module")
-def sea(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A direction at a site of the model, as `endoscope direction fit` leaves it."""
-    model = endoscope.open(MODEL, dtype="float32")
-    source = ContrastingTexts.read_file(SPECS / "sea.pairs.jsonl")
-    folder = tmp_path_factory.mktemp("directions") / "sea"
-    Direction.fit(model, source, site="resid_post.14").save(folder)
-    return folder
+from endoscope.directions import Direction
+from tests.vllm.conftest import CHAT, MODEL, ask, body, text
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +32,6 @@ def url(sea: Path) -> Iterator[str]:
         yield json.loads(ready)["url"]
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
-
-
-def ask(url: str, **more: Any) -> dict[str, Any]:
-    body = {"model": MODEL, "max_tokens": 24, "temperature": 0, **PROMPT, **more}
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def text(answer: dict[str, Any]) -> str:
-    content: str = answer["choices"][0]["message"]["content"]
-    return content
 
 
 def test_requests_are_changed_and_read_each_as_it_says(url: str) -> None:
@@ -80,7 +53,7 @@ def test_it_comes_to_the_text_of_the_embedded_engine(url: str, sea: Path) -> Non
     model = endoscope.open(MODEL, dtype="float32")
     push = endoscope.add(Direction.load(sea), 0.3)
     with model.intervene(push):
-        expected = model.generate([PROMPT["messages"]], max_tokens=24)[0]
+        expected = model.generate([CHAT], max_tokens=20)[0]
     record = {"kind": "add", "direction": "sea", "strength": 0.3}
     assert text(ask(url, endoscope={"interventions": [record]})) == expected
 
@@ -95,17 +68,17 @@ def test_what_is_asked_for_wrongly_is_refused(url: str) -> None:
         },
         {"probes": ["nobody"]},
     ):
-        body = {"model": MODEL, **PROMPT, "endoscope": wrong}
-        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        sent = body(endoscope=wrong)
+        answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
         assert 400 <= answer.status_code < 500, answer.text
 
 
 def test_a_guard_on_a_side_model_takes_personal_data_out(url: str) -> None:
     """The model goes on with what it has read three times."""
     prompt = 3 * "Write to mary.jones@example.com today.\n" + "Write to"
-    body = {"model": MODEL, "prompt": prompt, "max_tokens": 16, "temperature": 0}
+    sent = {"model": MODEL, "prompt": prompt, "max_tokens": 16, "temperature": 0}
     plain, guarded = (
-        httpx.post(f"{url}/v1/completions", json={**body, **more}, timeout=120).json()
+        httpx.post(f"{url}/v1/completions", json={**sent, **more}, timeout=120).json()
         for more in ({}, {"endoscope": {"guards": ["pii"]}})
     )
     assert "mary.jones@example.com" in plain["choices"][0]["text"]

@@ -16,15 +16,13 @@ import pytest
 
 import endoscope
 from endoscope import Probe, ProbeData
-from endoscope.directions import ContrastingTexts, Direction
+from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
 from endoscope.engine.vllm.orders import Order
+from tests.vllm.conftest import CHAT, MODEL, ask, body, text
 
 SERVER = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a package of another name
-MODEL = "smollm2-135m-instruct"
-SPECS = Path("src/endoscope/behaviours/specs")
-CHAT = [{"role": "user", "content": "Describe a busy market in the morning."}]
 PUSH = {"kind": "add", "direction": "sea", "strength": 0.3}
 
 
@@ -34,27 +32,20 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A direction and a probe of the model."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    source = ContrastingTexts.read_file(SPECS / "sea.pairs.jsonl")
-    Direction.fit(model, source, site="resid_post.14").save(folder / "sea")
+def tone(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A probe of the model."""
+    folder = tmp_path_factory.mktemp("probes") / "tone"
     data = ProbeData.read("demo/tone.jsonl")
-    Probe.fit(model, data, sites="resid_post.15").save(folder / "tone")
+    Probe.fit(model, data, sites="resid_post.15").save(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def url(model: Model, folder: Path) -> Iterator[str]:
+def url(model: Model, sea: Path, tone: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = {
-        "endoscope": {
-            "directions": {"sea": str(folder / "sea")},
-            "probes": {"tone": str(folder / "tone")},
-        }
-    }
+    config = {"endoscope": {"directions": {"sea": str(sea)}, "probes": {"tone": str(tone)}}}
     options = ["--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "4"]
     options += ["--enforce-eager", "--additional-config", json.dumps(config)]
     options += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
@@ -76,38 +67,22 @@ def url(model: Model, folder: Path) -> Iterator[str]:
         process.wait(timeout=60)
 
 
-def body(**more: Any) -> dict[str, Any]:
-    return {"model": MODEL, "messages": CHAT, "max_tokens": 20, "temperature": 0, **more}
-
-
-def ask(url: str, **more: Any) -> dict[str, Any]:
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body(**more), timeout=120)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def text(answer: dict[str, Any]) -> str:
-    content: str = answer["choices"][0]["message"]["content"]
-    return content
-
-
 def test_a_request_is_changed_and_those_beside_it_are_not(
-    url: str, model: Model, folder: Path
+    url: str, model: Model, sea: Path
 ) -> None:
     plain = text(ask(url))
     changed = text(ask(url, endoscope={"interventions": [PUSH]}))
     assert text(ask(url)) == plain
     assert plain == model.generate([CHAT], max_tokens=20)[0]
-    with model.intervene(endoscope.add(Direction.load(folder / "sea"), 0.3)):
+    with model.intervene(endoscope.add(Direction.load(sea), 0.3)):
         assert changed == model.generate([CHAT], max_tokens=20)[0]
     assert changed != plain
 
 
-def expected(model: Model, folder: Path, ids: list[int]) -> dict[int, float]:
+def expected(model: Model, tone: Path, ids: list[int]) -> dict[int, float]:
     """What the probe says of each token of a text that is read at once."""
-    readout = Probe.load(folder / "tone").readout
-    first = model.engine.unscored(ids)
+    readout = Probe.load(tone).readout
+    first = model.tokenizer.unscored(ids)
     (site,) = readout.spec.sites
     from endoscope.engine.batching import Row
 
@@ -118,9 +93,7 @@ def expected(model: Model, folder: Path, ids: list[int]) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_readings_come_with_the_tokens(
-    url: str, model: Model, folder: Path, streamed: bool
-) -> None:
+def test_readings_come_with_the_tokens(url: str, model: Model, tone: Path, streamed: bool) -> None:
     """Of all tokens but the last: vLLM ends a request without running that."""
     ours = {"probes": ["tone"]}
     if streamed:
@@ -142,7 +115,7 @@ def test_readings_come_with_the_tokens(
     prompt = model.tokenizer.encode(model.tokenizer.chat(CHAT, reply=True)).ids
     generated = model.tokenizer.encode_batch([said], special=False)[0].ids
     assert len(generated) == 20
-    wanted = expected(model, folder, [*prompt, *generated[:-1]])
+    wanted = expected(model, tone, [*prompt, *generated[:-1]])
     assert [position for position, _ in found] == list(wanted)
     for position, value in found:
         assert abs(value - wanted[position]) < 1e-3
@@ -200,5 +173,10 @@ def test_what_goes_round_the_object_is_refused(url: str) -> None:
     assert httpx.post(f"{url}/v1/completions", json=several, timeout=60).status_code == 400
     beams = body(use_beam_search=True, endoscope=ours)
     assert httpx.post(f"{url}/v1/chat/completions", json=beams, timeout=60).status_code == 400
-    long = body(endoscope=ours, padding="x" * (5 << 20))
+
+
+def test_a_long_body_is_refused_only_where_it_asks_for_something_of_ours(url: str) -> None:
+    padding = "of the endoscope " * (5 << 16)
+    assert text(ask(url)) == text(ask(url, padding=padding))
+    long = body(padding=padding, endoscope={"probes": ["tone"]})
     assert httpx.post(f"{url}/v1/chat/completions", json=long, timeout=60).status_code == 413
