@@ -4,17 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
+from endoscope.engine.vllm.kept import kept
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention, compile_interventions
 from endoscope.interventions.parsing import parse_interventions
 from endoscope.models.sites import Site
 from endoscope.models.tokens import unscored
 from endoscope.readouts import Readout
-
-KEPT = 64  # sets of interventions and readouts that are kept parsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,17 +146,17 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-@lru_cache(KEPT)
+@kept
 def _interventions(text: str) -> tuple[Intervention, ...]:
     return parse_interventions(json.loads(text))
 
 
-@lru_cache(KEPT)
+@kept
 def _readout(text: str) -> Readout:
     return Readout.from_record(json.loads(text))
 
 
-@lru_cache(KEPT)
+@kept
 def _compiled(interventions: str, norms: str, d_model: int) -> Compiled:
     known = {Site.parse(site): norm for site, norm in json.loads(norms)}
     return compile_interventions(_interventions(interventions), d_model, known.__getitem__)
