@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from endoscope.engine.requests import score
+from endoscope.engine.vllm.reports import first_fault
 from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
@@ -28,6 +29,8 @@ PATHS = {"/v1/chat/completions": "chatcmpl-{}", "/v1/completions": "cmpl-{}-0"}
 """The paths that generate, and what vLLM calls a request to them by its `X-Request-Id`."""
 
 MOST_BYTES = 4 << 20
+"""Of a body that asks for something of ours; vLLM takes others of any length."""
+
 _KNOWN = {"interventions", "probes"}
 
 
@@ -49,14 +52,14 @@ class Asking:
         if scope["type"] != "http" or scope["method"] != "POST" or path not in PATHS:
             await self._app(scope, receive, send)
             return
-        raw, more = await _body(receive)
+        raw = await _body(receive)
         asked = _object(raw)
-        if not more and KEY not in asked and KEY not in _vllms_own(asked):
+        if KEY not in asked and KEY not in _vllms_own(asked):
             await self._app(scope, _again(raw, receive), send)
             return
         try:
-            if more:
-                raise ApiError(413, "The body is longer than 4 MiB.", code="too_large")
+            if len(raw) > MOST_BYTES:
+                raise ApiError(413, "With `endoscope`, a body has at most 4 MiB.", code="too_large")
             if self._plugin.loaded is None:
                 raise ApiError(503, "The server is not ready yet.", code="not_ready")
             order = _order(asked, self._plugin.loaded)
@@ -160,7 +163,7 @@ class Answering:
     def _add(self, answer: dict[str, Any]) -> None:
         """Put what came into the answer, or into its chunk."""
         reports = frontend.take(self._name)
-        if fault := next((one.fault for one in reports if one.fault), None):
+        if fault := first_fault(reports):
             raise _FailedError(ApiError(500, fault, code="readings"))
         choices = answer.get("choices") or []
         if not choices or not reports:
@@ -216,14 +219,14 @@ def _order(asked: Mapping[str, Any], loaded: "Loaded") -> str:
         raise ApiError(400, str(error), param=KEY, code="invalid_value") from None
 
 
-async def _body(receive: Receive) -> tuple[bytes, bool]:
-    """Return the body, and whether there is more of it than is taken."""
-    body, more = b"", True
-    while more and len(body) <= MOST_BYTES:
+async def _body(receive: Receive) -> bytes:
+    """Return all of the body, as vLLM itself holds it next."""
+    parts, more = [], True
+    while more:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return body, more
+    return b"".join(parts)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
