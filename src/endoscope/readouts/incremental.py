@@ -196,7 +196,9 @@ def _summed(
     if _shared(scorers):
         added = features @ scorers[0]._weight(features)
     else:
-        added = torch.stack([own @ one._weight(own) for own, one in zip(features, scorers)])
+        added = torch.stack(
+            [own @ one._weight(own) for own, one in zip(features, scorers, strict=True)]
+        )
     if not ahead:
         return added, None
     added = torch.unflatten(added, -1, (ahead + 1, -1))

@@ -1,110 +1,126 @@
-"""The V1 model runner: its requests, whose the rows of a pass are, and what goes with its output.
+"""What all model runners have of ours: requests as they come and go, and a pass and its reports.
 
-It is what runs on CPUs. On GPUs vLLM's default is the V2 runner, which is refused so far.
+vLLM has two runners, in files of their own here: V1 (`runner_v1.py`) and V2 (`runner_v2.py`).
 """
 
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
 from vllm.distributed.parallel_state import get_tp_group
-from vllm.v1.worker.cpu_model_runner import CPUModelRunner
-from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from endoscope.engine.vllm.board import Board, Rows
 from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.op import install
-from endoscope.engine.vllm.reports import Report
 from endoscope.engine.vllm.seams.layers import arm
 from endoscope.engine.vllm.seams.settings import KEY, Settings
 
+_WITHIN = ("model_runner_output", "_model_runner_output")
+"""Where outputs whose tokens are still on their way hold the one that goes on (V2 and V1)."""
 
-class _Held:
-    """What a runner has of ours."""
+
+class Held:
+    """What a runner has of ours.
+
+    Attributes:
+        board: what its requests read and write.
+    """
 
     def __init__(self, board: Board) -> None:
         self.board = board
-        self.reports: dict[str, Report] = {}
+
+    @staticmethod
+    def of(runner: Any) -> "Held | None":
+        """Return what a runner has; None: its model is not supported."""
+        return getattr(runner, "_endoscope", None)
+
+    def follow(self, scheduled: Any) -> None:
+        """Know the requests that a step (`SchedulerOutput`) begins, and forget those that ended."""
+        for name in scheduled.finished_req_ids:
+            self.board.release(name)
+        for new in scheduled.scheduled_new_reqs:
+            params = new.sampling_params
+            text = params.extra_args.get(KEY) if params and params.extra_args else None
+            if text is not None:
+                self.board.admit(new.req_id, text, new.prompt_token_ids)
+
+    def begin(self, names: Sequence[str], ends: Any, positions: Any, total: int) -> None:
+        """Say whose the rows of the pass that comes are.
+
+        Args:
+            names: of its requests, in order.
+            ends: where the rows of each begin, and where those of the last end.
+            positions: of the first row of each.
+            total: how many rows there are, padding counted.
+        """
+        rows = [
+            Rows(name, int(ends[i]), int(ends[i + 1] - ends[i]), int(position))
+            for i, (name, position) in enumerate(zip(names, positions, strict=True))
+        ]
+        self.board.begin(rows, total)
+
+    def end(self, output: Any) -> None:
+        """Look at what the pass brought, and let it go with its output (None: it has none)."""
+        reports = self.board.end()
+        if reports and output is not None:
+            for within in _WITHIN:
+                output = getattr(output, within, output)
+            output.endoscope = {name: one.plain() for name, one in reports.items()}
 
 
-def take_hold() -> None:
-    """Have runners of this process, of all models that they load from here on, carry a board."""
-    for cls in (GPUModelRunner, CPUModelRunner):
-        if "load_model" in vars(cls):
-            cls.load_model = _loading(cls.load_model)
-    GPUModelRunner.execute_model = _executing(GPUModelRunner.execute_model)
-    GPUModelRunner._model_forward = _running(GPUModelRunner._model_forward)
-    GPUModelRunner.sample_tokens = _sampling(GPUModelRunner.sample_tokens)
+def loading(original: Any) -> Any:
+    """Wrap `load_model`: the model that it loads gets a board."""
 
-
-def _loading(original: Any) -> Any:
     @wraps(original)
     def load_model(self: Any, *args: Any, **named: Any) -> Any:
         settings = Settings.of(self.vllm_config)
         done = original(self, *args, **named)
         if settings is not None:
-            places = arm(self.get_model(), settings.family, settings.kinds, settings.sites)
-            first = get_tp_group().rank_in_group == 0
-            width, buffers = self.model_config.get_hidden_size(), None
-            if settings.buffers:
-                size = settings.stages, settings.rows, self.max_num_tokens, width
-                sites = settings.sites or ()
-                buffers = {site: Buffers(site, *size, self.device) for site in sites}
-            armed = {site for place in places for site in place}
-            if settings.sites is not None:
-                armed &= set(settings.sites)
-            board = Board(width, self.device, reports=first, armed=armed, buffers=buffers)
-            install(board, places)
-            self._endoscope = _Held(board)
+            self._endoscope = _armed(self, settings)
         return done
 
     return load_model
 
 
-def _executing(original: Any) -> Any:
+def executing(original: Any) -> Any:
+    """Wrap `execute_model`: the board knows of the requests first."""
+
     @wraps(original)
     def execute_model(self: Any, scheduler_output: Any, *args: Any, **named: Any) -> Any:
-        if (held := getattr(self, "_endoscope", None)) is not None:
-            for name in scheduler_output.finished_req_ids:
-                held.board.release(name)
-            for new in scheduler_output.scheduled_new_reqs:
-                params = new.sampling_params
-                text = params.extra_args.get(KEY) if params and params.extra_args else None
-                if text is not None:
-                    held.board.admit(new.req_id, text, new.prompt_token_ids)
+        if (held := Held.of(self)) is not None:
+            held.follow(scheduler_output)
         return original(self, scheduler_output, *args, **named)
 
     return execute_model
 
 
-def _running(original: Any) -> Any:
-    @wraps(original)
-    def _model_forward(self: Any, *args: Any, **named: Any) -> Any:
-        held = getattr(self, "_endoscope", None)
-        if held is None:
-            return original(self, *args, **named)
-        batch, ends = self.input_batch, self.query_start_loc.np
-        rows = [
-            Rows(name, int(ends[i]), int(ends[i + 1] - ends[i]), int(position))
-            for i, (name, position) in enumerate(
-                zip(batch.req_ids, batch.num_computed_tokens_cpu[: batch.num_reqs], strict=True)
-            )
-        ]
-        held.board.begin(rows, named["positions"].shape[-1])
-        out = original(self, *args, **named)
-        held.reports = held.board.end()
-        return out
+def sampling(original: Any) -> Any:
+    """Wrap `sample_tokens`: the pass ends once the next tokens are being sampled.
 
-    return _model_forward
+    To look at what it brought waits for the GPU, which has something to do by then.
+    """
 
-
-def _sampling(original: Any) -> Any:
     @wraps(original)
     def sample_tokens(self: Any, *args: Any, **named: Any) -> Any:
-        out = original(self, *args, **named)
-        held = getattr(self, "_endoscope", None)
-        if held is not None and held.reports and out is not None:
-            reports, held.reports = held.reports, {}
-            out.endoscope = {name: report.plain() for name, report in reports.items()}
-        return out
+        output = original(self, *args, **named)
+        if (held := Held.of(self)) is not None:
+            held.end(output)
+        return output
 
     return sample_tokens
+
+
+def _armed(runner: Any, settings: Settings) -> Held:
+    places = arm(runner.get_model(), settings.family, settings.kinds, settings.sites)
+    width, buffers = runner.model_config.get_hidden_size(), None
+    if settings.buffers:
+        size = settings.stages, settings.rows, runner.max_num_tokens, width
+        sites = settings.sites or ()
+        buffers = {site: Buffers(site, *size, runner.device) for site in sites}
+    armed = {site for place in places for site in place}
+    if settings.sites is not None:
+        armed &= set(settings.sites)
+    first = get_tp_group().rank_in_group == 0
+    board = Board(width, runner.device, reports=first, armed=armed, buffers=buffers)
+    install(board, places)
+    return Held(board)

@@ -88,8 +88,6 @@ def unsupported(config: Any) -> str | None:
         (parallel.prefill_context_parallel_size > 1, "not under context parallelism"),
         (parallel.use_ubatching, "not with batches that overlap (--enable-dbo)"),
         (config.lora_config is not None, "not with adapters: probes are of the base model"),
-        (config.scheduler_config.async_scheduling, "not without --no-async-scheduling"),
-        (config.use_v2_model_runner, "not on the V2 model runner: VLLM_USE_V2_MODEL_RUNNER=0"),
     ):
         if there:
             return f"This server cannot read or steer: {why}."
