@@ -81,9 +81,7 @@ class Runner:
             model_config=SimpleNamespace(
                 hf_text_config=SimpleNamespace(model_type="llama"), is_multimodal_model=False
             ),
-            parallel_config=SimpleNamespace(
-                pipeline_parallel_size=1, prefill_context_parallel_size=1, use_ubatching=False
-            ),
+            parallel_config=SimpleNamespace(prefill_context_parallel_size=1, use_ubatching=False),
             compilation_config=SimpleNamespace(cudagraph_mode=mode),
             speculative_config=None,
             lora_config=None,
@@ -115,7 +113,9 @@ class Runner:
             num_tokens_after_padding=padded,
         )
 
-    def execute_model(self, scheduled: SchedulerOutput, state: Any, values: Tensor) -> None:
+    def execute_model(
+        self, scheduled: SchedulerOutput, given: None = None, *, state: Any, values: Tensor
+    ) -> None:
         self._batch = self.prepare_inputs(scheduled, state, len(values))
         self.given = self._graph(values) if self.graphs else self.model(values)
 
@@ -188,7 +188,8 @@ def test_the_v2_seam_reads_and_writes_the_rows_of_each(carrying: Callable[[], Ru
         generator = torch.Generator().manual_seed(number)
         values = torch.randn(PADDED if ours.graphs else total, D, generator=generator)
         lengths = {name: length for name, (length, _) in rows.items()}
-        ours.execute_model(scheduled(lengths, new, over), [at for _, at in rows.values()], values)
+        state = [at for _, at in rows.values()]
+        ours.execute_model(scheduled(lengths, new, over), state=state, values=values)
         output = ours.sample_tokens(None).model_runner_output
 
         for name in over:

@@ -40,18 +40,20 @@ class _Admitted:
     """A request that is known here.
 
     Attributes:
-        order: what it asks for.
         slot: its number among the interventions; 0: it has none.
-        readings: its readouts; None: it has none, or somebody else reports.
+        readings: its readouts that read here; None: there are none, or somebody else reports.
+        read: where something of it is read here.
+        sites: those of them whose values are wanted themselves.
         next: the first position that was not read yet.
         fault: why it cannot go on, if it cannot.
     """
 
-    def __init__(self, order: Order, slot: int, unscored: int, reports: bool) -> None:
-        self.order = order
+    def __init__(self, order: Order, slot: int, unscored: int, here: Collection[Site]) -> None:
+        readouts = {name: one for name, one in order.readouts.items() if one.spec.sites[0] in here}
         self.slot = slot
-        reads = bool(order.readouts) and reports
-        self.readings = RequestReadings(order.readouts, unscored) if reads else None
+        self.readings = RequestReadings(readouts, unscored) if readouts else None
+        self.read = order.read_sites.intersection(here)
+        self.sites = [site for site in order.sites if site in here]
         self.next = unscored
         self.sent = order.first
         self.fault: str | None = None
@@ -65,6 +67,7 @@ class Board:
         device: where activations are.
         reports: whether this worker reads for all that compute the same (tensor parallel).
         armed: the sites that are there.
+        here: those of them that this worker has (pipeline parallel); None: all.
         buffers: by site, where graphs are replayed; None: what is done is decided pass by pass.
 
     Attributes:
@@ -79,14 +82,16 @@ class Board:
         *,
         reports: bool,
         armed: Collection[Site],
+        here: Collection[Site] | None = None,
         buffers: Mapping[Site, Buffers] | None = None,
     ) -> None:
         self._armed = frozenset(armed)
+        self._here = self._armed if here is None else frozenset(here)
         self.sites = frozenset[Site]()
         self.buffers = buffers
         self._d_model = d_model
         self._device = device
-        self._reports = reports
+        self._read_here = self._here if reports else frozenset[Site]()
         self._operator = Operator(device, torch.float32)
         self._known: dict[str, _Admitted] = {}
         self._free: list[int] = []
@@ -110,7 +115,7 @@ class Board:
         try:
             self._known[name] = self._admitted(parse(text), prompt)
         except Exception as error:  # of this request: the worker and the others go on
-            known = _Admitted(Order(), 0, 0, self._reports)
+            known = _Admitted(Order(), 0, 0, ())
             expected = isinstance(error, InputError)
             known.fault = str(error) if expected else f"It failed ({type(error).__name__})."
             self._known[name] = known
@@ -121,6 +126,7 @@ class Board:
         named = order.read_sites | (compiled.sites if compiled else frozenset())
         if missing := sorted(named - self._armed):
             raise InputError(f"{missing[0]} is not there: start with it among the sites or kinds.")
+        self._check_stage(order)
         if compiled is not None:
             if self.buffers is not None and compiled.gated:
                 raise InputError(
@@ -130,7 +136,19 @@ class Board:
             length = order.prompt_length(prompt)
             self._operator.admit(slot, compiled, length, unscored=unscored)
             self._check_room(slot, compiled)
-        return _Admitted(order, slot, unscored, self._reports)
+        return _Admitted(order, slot, unscored, self._read_here)
+
+    def _check_stage(self, order: Order) -> None:
+        """Refuse what one worker of a pipeline would have to know of another's blocks."""
+        together = [one.spec.sites for one in order.readouts.values()]
+        gated = (one for one in order.interventions if one.gate is not None)
+        together += ((one.site, *one.gate.readout.spec.sites) for one in gated if one.gate)
+        for sites in together:
+            if len({site in self._here for site in sites}) > 1:
+                raise InputError(
+                    f"{', '.join(map(str, sites))} are on different stages of the pipeline: a "
+                    "probe reads on one, and a gate acts on the one where its probe reads."
+                )
 
     def _check_room(self, slot: int, compiled: Compiled) -> None:
         if self.buffers is None:
@@ -161,8 +179,7 @@ class Board:
         self._values = {}
         written = [known for known, _ in self._rows if known.slot]
         self._written = self._operator.sites if written else frozenset()
-        read = [known.order.read_sites for known, _ in self._rows] if self._reports else []
-        self._read = frozenset[Site]().union(*read)
+        self._read = frozenset[Site]().union(*(known.read for known, _ in self._rows))
         self.sites = self._written | self._read
         if not (written or self._filled):
             return
@@ -248,9 +265,9 @@ class Board:
     def _report(self, known: _Admitted, rows: Rows) -> Report:
         values: Mapping[Site, Tensor] = {}
         skipped = max(0, min(rows.length, known.sent - rows.position))
-        if known.order.sites and self._reports and skipped < rows.length:
+        if known.sites and skipped < rows.length:
             mine = slice(rows.first + skipped, rows.first + rows.length)
-            values = {site: self._values[site][mine].clone() for site in known.order.sites}
+            values = {site: self._values[site][mine].clone() for site in known.sites}
             known.sent = rows.position + rows.length
         readings = known.readings
         if readings is None:

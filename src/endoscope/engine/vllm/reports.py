@@ -30,6 +30,15 @@ class Report:
     values: Mapping[Site, Tensor] = field(default_factory=dict)
     fault: str | None = None
 
+    def joined(self, other: "Report") -> "Report":
+        """Return what two stages of a pipeline brought, each for readouts and sites of its own."""
+        return Report(
+            {**self.scores, **other.scores},
+            {**self.rest, **other.rest},
+            {**self.values, **other.values},
+            self.fault or other.fault,
+        )
+
     def plain(self) -> dict[str, Any]:
         """Return it in lists, texts and bytes; `read` makes it again, exactly."""
         return {

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,13 +14,26 @@ from endoscope.models.sites import Site, SiteKind
 visit = torch.ops.endoscope.visit
 
 
+class Armed(NamedTuple):
+    """Where the operation is.
+
+    Attributes:
+        places: the sites at each place of the model, in order.
+        here: the sites of those places that this worker has; the others are on other stages of a
+            pipeline.
+    """
+
+    places: list[tuple[Site, ...]]
+    here: set[Site]
+
+
 def arm(
     model: nn.Module,
     family: str,
     kinds: Sequence[SiteKind],
     wanted: Collection[Site] | None = None,
-) -> list[tuple[Site, ...]]:
-    """Put the operation into a model that has not run yet; return the sites at each place.
+) -> Armed:
+    """Put the operation into a model that has not run yet.
 
     Modules keep their names and weights and get a class of their own, so that compilers see an
     ordinary `forward`.
@@ -33,32 +46,35 @@ def arm(
     """
     blocks = model.get_submodule(BLOCKS)
     assert isinstance(blocks, nn.ModuleList)
-    places: list[tuple[Site, ...]] = []
+    armed = Armed([], set())
 
-    def new(*sites: Site) -> int | None:
-        """Count a place, unless nothing there is wanted."""
-        if wanted is not None and not set(sites) & set(wanted):
+    def new(block: nn.Module, *sites: Site) -> int | None:
+        """Count a place, unless nothing there is wanted; return its number if it is here."""
+        if wanted is not None:
+            sites = tuple(site for site in sites if site in wanted)
+        if not sites:
             return None
-        places.append(sites)
-        return len(places) - 1
+        armed.places.append(sites)
+        if not _is_here(block):
+            return None
+        armed.here.update(sites)
+        return len(armed.places) - 1
 
     for number, block in enumerate(blocks):
-        if not _is_here(block):
-            continue
         for kind in kinds:
             within = inner(family, kind)
-            if within is not None and (place := new(Site(number, kind))) is not None:
+            if within is not None and (place := new(block, Site(number, kind))) is not None:
                 module = block.get_submodule(within.module)
                 around = _before(module, place, 0, 1) if within.at_input else _after(module, place)
                 _replace(module, around)
-        if number == 0 and (place := new(Site(0, "resid_pre"))) is not None:
+        if number == 0 and (place := new(block, Site(0, "resid_pre"))) is not None:
             listed = list(inspect.signature(type(block).forward).parameters)[1:]
             at = listed.index(HIDDEN), listed.index(RESIDUAL)
             _replace(block, _before(block, place, *at))
         after = [Site(number, "resid_post"), Site(number + 1, "resid_pre")]
-        if (place := new(*after[: len(blocks) - number])) is not None:
+        if (place := new(block, *after[: len(blocks) - number])) is not None:
             _replace(block, _after(block, place))
-    return places
+    return armed
 
 
 def _is_here(block: nn.Module) -> bool:

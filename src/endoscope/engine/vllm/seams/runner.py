@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
+import msgspec
+import torch
+from torch import Tensor
 from vllm.distributed.parallel_state import get_tp_group
+from vllm.sequence import IntermediateTensors
 
 from endoscope.engine.vllm.board import Board, Rows
 from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.op import install
+from endoscope.engine.vllm.reports import Report
 from endoscope.engine.vllm.seams.layers import arm
 from endoscope.engine.vllm.seams.settings import KEY, Settings
 
@@ -28,6 +33,7 @@ class Held:
 
     def __init__(self, board: Board) -> None:
         self.board = board
+        self._earlier: dict[str, Report] = {}  # of the stages before, in the pass that is running
 
     @staticmethod
     def of(runner: Any) -> "Held | None":
@@ -61,11 +67,45 @@ class Held:
 
     def end(self, output: Any) -> None:
         """Look at what the pass brought, and let it go with its output (None: it has none)."""
-        reports = self.board.end()
+        reports = self._ended()
         if reports and output is not None:
             for within in _WITHIN:
                 output = getattr(output, within, output)
-            output.endoscope = {name: one.plain() for name, one in reports.items()}
+            output.endoscope = reports
+
+    def send(self, output: IntermediateTensors) -> IntermediateTensors:
+        """End the pass on a stage of a pipeline that is not the last: the next one reports."""
+        reports = self._ended()
+        if not reports:
+            return output
+        return IntermediateTensors({**output.tensors, KEY: _packed(reports)})
+
+    def receive(self, given: IntermediateTensors | None) -> None:
+        """Take what the stage before sent, out of what the model is given."""
+        if given is not None and (packed := given.tensors.pop(KEY, None)) is not None:
+            plain, _ = msgspec.msgpack.decode(packed.numpy().tobytes())
+            self._earlier = {name: Report.read(one) for name, one in plain.items()}
+
+    def _ended(self) -> dict[str, dict[str, Any]]:
+        earlier, self._earlier = self._earlier, {}
+        own = self.board.end()
+        nothing = Report()
+        return {
+            name: earlier.get(name, nothing).joined(own.get(name, nothing)).plain()
+            for name in (earlier | own)
+        }
+
+
+def _packed(reports: dict[str, dict[str, Any]]) -> Tensor:
+    """Return reports as bytes `[n]`.
+
+    Tensors whose number of elements the workers of a stage divide are sent in parts, one by each.
+    Reports are of one worker, so that they get a byte more where that would be.
+    """
+    data = msgspec.msgpack.encode((reports, b""))
+    if len(data) % get_tp_group().world_size == 0:
+        data = msgspec.msgpack.encode((reports, b"0"))
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def loading(original: Any) -> Any:
@@ -83,13 +123,20 @@ def loading(original: Any) -> Any:
 
 
 def executing(original: Any) -> Any:
-    """Wrap `execute_model`: the board knows of the requests first."""
+    """Wrap `execute_model`: the board knows of the requests first, and of the stages before."""
 
     @wraps(original)
-    def execute_model(self: Any, scheduler_output: Any, *args: Any, **named: Any) -> Any:
-        if (held := Held.of(self)) is not None:
+    def execute_model(
+        self: Any, scheduler_output: Any, intermediate_tensors: Any = None, **named: Any
+    ) -> Any:
+        held = Held.of(self)
+        if held is not None:
             held.follow(scheduler_output)
-        return original(self, scheduler_output, *args, **named)
+            held.receive(intermediate_tensors)
+        output = original(self, scheduler_output, intermediate_tensors, **named)
+        if held is not None and isinstance(output, IntermediateTensors):
+            return held.send(output)
+        return output
 
     return execute_model
 
@@ -111,16 +158,13 @@ def sampling(original: Any) -> Any:
 
 
 def _armed(runner: Any, settings: Settings) -> Held:
-    places = arm(runner.get_model(), settings.family, settings.kinds, settings.sites)
+    places, here = arm(runner.get_model(), settings.family, settings.kinds, settings.sites)
     width, buffers = runner.model_config.get_hidden_size(), None
     if settings.buffers:
         size = settings.stages, settings.rows, runner.max_num_tokens, width
-        sites = settings.sites or ()
-        buffers = {site: Buffers(site, *size, runner.device) for site in sites}
+        buffers = {site: Buffers(site, *size, runner.device) for site in here}
     armed = {site for place in places for site in place}
-    if settings.sites is not None:
-        armed &= set(settings.sites)
     first = get_tp_group().rank_in_group == 0
-    board = Board(width, runner.device, reports=first, armed=armed, buffers=buffers)
+    board = Board(width, runner.device, reports=first, armed=armed, here=here, buffers=buffers)
     install(board, places)
     return Held(board)

@@ -84,7 +84,6 @@ def unsupported(config: Any) -> str | None:
         (family not in FAMILIES, f"{family} models are not known to Endoscope on vLLM"),
         (model.is_multimodal_model, "models that see or hear are not known to Endoscope on vLLM"),
         (config.speculative_config is not None, "not under speculative decoding"),
-        (parallel.pipeline_parallel_size > 1, "not under pipeline parallelism"),
         (parallel.prefill_context_parallel_size > 1, "not under context parallelism"),
         (parallel.use_ubatching, "not with batches that overlap (--enable-dbo)"),
         (config.lora_config is not None, "not with adapters: probes are of the base model"),
