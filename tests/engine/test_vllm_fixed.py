@@ -22,6 +22,8 @@ D, TOKENS = 32, 24
 SITES = [Site.parse("resid_post.0"), Site.parse("resid_post.1")]
 READ = readout("resid_post.1", look_ahead=1)
 GATE = Gate(readout=readout("resid_post.0"), label="x")
+LATER = Gate(readout=readout("resid_post.0", look_ahead=1), label="x", threshold=0.3, hold=2)
+"""Acts from the next pass on, at the site where its probe reads or at the one after it."""
 PROMPT = tuple(range(6))
 CPU = torch.device("cpu")
 
@@ -39,7 +41,9 @@ def change(seed: int) -> Intervention:
     match seed % 3:
         case 0:
             positions = ("all", "prompt", "generated")[seed % 4 % 3]
-            return add(vector(seed), 1.0, site=site, positions=positions, keep_norm=seed % 5 == 0)
+            gate = LATER if seed % 2 else None
+            more = {"positions": positions, "keep_norm": seed % 5 == 0, "gate": gate}
+            return add(vector(seed), 1.0, site=site, **more)
         case 1:
             return ablate(torch.stack([vector(seed), vector(seed + 9)]), site=site)
     return clamp(vector(seed), 1.0, site=site, units="absolute")
@@ -144,7 +148,7 @@ def test_a_captured_graph_does_what_the_buffers_say_when_it_is_replayed() -> Non
         (Order(readouts={"p": readout("resid_post.7")}), "is not there"),
         (order(*[change(3)] * 3), "room for 2 interventions"),
         (order(ablate(torch.randn(9, D), site=SITES[0])), "no room left"),
-        (order(add(vector(0), 1.0, site=SITES[1], gate=GATE)), "Gates cannot decide"),
+        (order(add(vector(0), 1.0, site=SITES[1], gate=GATE)), "no gate can act in the pass"),
     ],
 )
 def test_what_has_no_room_is_the_fault_of_its_request(asked: Order, says: str) -> None:

@@ -69,9 +69,10 @@ class Compiled:
         return any(stage.gate is not None and not stage.immediate for stage in stages)
 
     @cached_property
-    def gated(self) -> bool:
-        """Whether any of them waits for a gate."""
-        return any(one.gate is not None for one in self.interventions)
+    def immediate(self) -> bool:
+        """Whether a gate acts in the forward pass in which it decides."""
+        stages = (stage for several in self.stages.values() for stage in several)
+        return any(stage.gate is not None and stage.immediate for stage in stages)
 
     def check_at_once(self) -> None:
         """Refuse what cannot act on a text that is read at once.

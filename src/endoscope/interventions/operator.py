@@ -115,8 +115,7 @@ class Operator:
             `[n, d_model]`, in the type of `h`.
         """
         banks = self.banks(site)
-        if self._readers[site]:
-            self._read(site, h, slots.tolist(), positions.tolist())
+        self.show(site, h, slots, positions)
         if not banks:
             return h
         wide = h.to(self._dtype)
@@ -134,6 +133,15 @@ class Operator:
         if site not in self._banks:
             self._prepare(site)
         return self._banks[site]
+
+    def show(self, site: Site, h: Tensor, slots: Tensor, positions: Tensor) -> None:
+        """Show gates what stands at a site, for who computes what is done himself.
+
+        Args: as for a call.
+        """
+        self.banks(site)
+        if self._readers[site]:
+            self._read(site, h, slots.tolist(), positions.tolist())
 
     def end_forward(self) -> None:
         """Say that a forward pass has ended: the decisions of deferred gates take effect."""

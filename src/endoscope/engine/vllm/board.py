@@ -128,9 +128,11 @@ class Board:
             raise InputError(f"{missing[0]} is not there: start with it among the sites or kinds.")
         self._check_stage(order)
         if compiled is not None:
-            if self.buffers is not None and compiled.gated:
+            if self.buffers is not None and compiled.immediate:
                 raise InputError(
-                    "Gates cannot decide where graphs are replayed: use enforce_eager."
+                    "Where graphs are replayed no gate can act in the pass in which it decides.",
+                    "Use a probe with a look-ahead or at a later site than the intervention's; or "
+                    "start with enforce_eager.",
                 )
             slot = self._free.pop() if self._free else next(self._new)
             length = order.prompt_length(prompt)
@@ -177,6 +179,7 @@ class Board:
         """
         self._rows = [(self._known[one.name], one) for one in rows if one.name in self._known]
         self._values = {}
+        self._total = total
         written = [known for known, _ in self._rows if known.slot]
         self._written = self._operator.sites if written else frozenset()
         self._read = frozenset[Site]().union(*(known.read for known, _ in self._rows))
@@ -231,7 +234,7 @@ class Board:
         if not self._rows:
             return {}
         if self.buffers is not None:
-            self._values = {site: self.buffers[site].values for site in self._read}
+            self._look(self.buffers)
         self._operator.end_forward()
         for known, _ in self._rows:
             known.fault = known.fault or self._operator.faults.get(known.slot)
@@ -239,6 +242,13 @@ class Board:
         reports = {one.name: self._report(known, one) for known, one in self._rows}
         self._rows, self._values, self.sites = [], {}, frozenset()
         return {name: report for name, report in reports.items() if report != Report()}
+
+    def _look(self, buffers: Mapping[Site, Buffers]) -> None:
+        """Look at what a graph left there: for readouts, and for gates."""
+        self._values = {site: buffers[site].after(self._total) for site in self._read}
+        for site in self._written & buffers.keys():
+            before = buffers[site].before[: self._total]
+            self._operator.show(site, before, self._slots, self._positions)
 
     def _read_rows(self) -> None:
         """Feed the readouts; those that are alike and bring a token each are scored at once."""

@@ -49,26 +49,39 @@ class Buffers:
         device: where the model is.
 
     Attributes:
-        values: what stood there in the last pass, `[tokens, d_model]`, float32.
+        before: what came there in the last pass, before it was changed, `[tokens, d_model]`,
+            float32.
     """
 
     def __init__(
         self, site: Site, stages: int, rows: int, tokens: int, d_model: int, device: torch.device
     ) -> None:
         self.site = site
-        self.values = torch.zeros(tokens, d_model, device=device)
+        self.before = torch.zeros(tokens, d_model, device=device)
+        self._changes = False  # whether anybody's change may act here in the pass
         self._rows = rows
         self._stages = [Stage(rows, tokens, d_model, device) for _ in range(stages)]
 
     def visit(self, value: Tensor) -> Tensor:
-        """Change rows `[n, d_model]` as the buffers say, and keep what stands there.
+        """Change rows `[n, d_model]` as the buffers say, and keep what they were.
 
         Nothing here depends on what the buffers hold.
         """
+        self.before[: len(value)] = value
+        return self._changed(value)
+
+    def after(self, rows: int) -> Tensor:
+        """Return what stood there in the last pass after it was changed, `[rows, d_model]`.
+
+        It is made again, as keeping both would take twice the memory.
+        """
+        value = self.before[:rows]
+        return self._changed(value) if self._changes else value
+
+    def _changed(self, value: Tensor) -> Tensor:
         n = len(value)
         for stage in self._stages:
             value = transform(value, stage.form, stage.owner, stage.program[:n], stage.keep[:n])
-        self.values[:n] = value
         return value
 
     def fill(self, operator: Operator, slots: Tensor, positions: Tensor) -> None:
@@ -80,6 +93,7 @@ class Buffers:
             positions: of each row, `[n]`.
         """
         banks = operator.banks(self.site)
+        self._changes = bool(banks)
         for number, stage in enumerate(self._stages):
             stage.program.zero_()
             stage.keep.zero_()
