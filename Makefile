@@ -72,8 +72,14 @@ vllm: .vllm/.installed ## install vLLM, for CPUs, and Endoscope beside it
 		pytest hypothesis
 	touch $@
 
+# Once more on vLLM's V2 runner, whose kernels are interpreted where there is no GPU.
+V2_TESTS = $(addprefix tests/vllm/test_,v2.py pieces.py cache.py conformance.py) \
+	-k "not 135m and not 270m"
+
 test-vllm: vllm ## the tests of the vLLM engine, in its environment
 	.vllm/bin/python -m pytest tests/vllm
+	PYTHONPATH=tests/vllm/interpreted TRITON_INTERPRET=1 VLLM_USE_V2_MODEL_RUNNER=1 \
+	.vllm/bin/python -m pytest $(V2_TESTS)
 
 bench-tables: install ## write the benchmark tables of the documentation from bench/results
 	$(BIN)/python docs/benchmarks.py

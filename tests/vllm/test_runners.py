@@ -1,11 +1,10 @@
-"""The seam of the V2 runner, on a runner that calls in its order; vLLM's own needs a GPU.
+"""The seam of the V2 runner where it replays graphs, on a runner that calls in its order.
 
-The batches and the outputs are vLLM's own classes. What is replayed is recorded operations on
-tensors, as with a CUDA graph: no Python runs within the model.
+vLLM's own replays graphs on GPUs alone. The batches and the outputs are its classes. What is
+replayed is recorded operations on tensors, as with a CUDA graph: no Python runs within the model.
 """
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,6 @@ from vllm.config import CUDAGraphMode
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.worker.gpu.input_batch import InputBatch, InputBuffers
-from vllm.v1.worker.gpu.model_runner import GPUModelRunner
 
 from endoscope import Site, add
 from endoscope.engine.vllm import op
@@ -74,21 +72,20 @@ class Model(nn.Module):
 class Runner:
     """Calls what the V2 runner calls, in its order; requests and what they scheduled are given."""
 
-    def __init__(self, graphs: bool) -> None:
+    def __init__(self) -> None:
         named = {"sites": [str(site) for site in SITES]}
-        mode = CUDAGraphMode.FULL if graphs else CUDAGraphMode.NONE
         self.vllm_config = SimpleNamespace(
             model_config=SimpleNamespace(
                 hf_text_config=SimpleNamespace(model_type="llama"), is_multimodal_model=False
             ),
             parallel_config=SimpleNamespace(prefill_context_parallel_size=1, use_ubatching=False),
-            compilation_config=SimpleNamespace(cudagraph_mode=mode),
+            compilation_config=SimpleNamespace(cudagraph_mode=CUDAGraphMode.FULL),
             speculative_config=None,
             lora_config=None,
             additional_config={"endoscope": named},
         )
         self.model_config = SimpleNamespace(get_hidden_size=lambda: D)
-        self.device, self.max_num_tokens, self.graphs = CPU, MOST, graphs
+        self.device, self.max_num_tokens = CPU, MOST
 
     def load_model(self) -> None:
         self.model = Model()
@@ -117,7 +114,7 @@ class Runner:
         self, scheduled: SchedulerOutput, given: None = None, *, state: Any, values: Tensor
     ) -> None:
         self._batch = self.prepare_inputs(scheduled, state, len(values))
-        self.given = self._graph(values) if self.graphs else self.model(values)
+        self.given = self._graph(values)
 
     def sample_tokens(self, grammar: Any) -> Any:
         names = self._batch.req_ids
@@ -126,25 +123,18 @@ class Runner:
         )
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "graphs"])
-def carrying(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Runner]]:
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     class Own(Runner):
         pass
 
     monkeypatch.setattr(runner_v2, "GPUModelRunner", Own)
     monkeypatch.setattr(runner, "get_tp_group", lambda: SimpleNamespace(rank_in_group=0))
     runner_v2.take_hold()
-
-    def load() -> Runner:
-        one = Own(request.param)
-        one.load_model()
-        if one.graphs:
-            one.capture()
-        return one
-
-    yield load
+    one = Own()
+    one.load_model()
+    one.capture()
+    yield one
     op.remove()
 
 
@@ -179,14 +169,12 @@ STEPS: list[tuple[dict[str, tuple[int, int]], dict[str, str], set[str]]] = [
 """The tokens of each request in a step and how many it had; who is new; who has ended."""
 
 
-def test_the_v2_seam_reads_and_writes_the_rows_of_each(carrying: Callable[[], Runner]) -> None:
-    ours = carrying()
+def test_graphs_read_and_write_the_rows_of_each(ours: Runner) -> None:
     plain = Model()
     free = Board(D, CPU, reports=True, armed=SITES)
     for number, (rows, new, over) in enumerate(STEPS):
-        total = sum(length for length, _ in rows.values())
         generator = torch.Generator().manual_seed(number)
-        values = torch.randn(PADDED if ours.graphs else total, D, generator=generator)
+        values = torch.randn(PADDED, D, generator=generator)
         lengths = {name: length for name, (length, _) in rows.items()}
         state = [at for _, at in rows.values()]
         ours.execute_model(scheduled(lengths, new, over), state=state, values=values)
@@ -226,13 +214,3 @@ def _by_hand(model: Model, board: Board, values: Tensor) -> Tensor:
         sum_ = hidden + residual
         hidden = hidden + (board.visit(site, sum_) - sum_)
     return hidden + residual  # type: ignore[operator]
-
-
-def test_vllm_calls_what_the_seam_takes_hold_of() -> None:
-    """In this order: requests are known, the inputs stand, the model runs or is replayed."""
-    body = inspect.getsource(GPUModelRunner.execute_model)
-    order = ["self.finish_requests(", "self.prepare_inputs(", "run_fullgraph(", "self.model("]
-    assert [body.index(call) for call in order] == sorted(body.index(call) for call in order)
-    assert "model_runner_output=model_runner_output" in inspect.getsource(
-        GPUModelRunner.sample_tokens
-    )
