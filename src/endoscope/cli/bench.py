@@ -28,7 +28,7 @@ def bench(
         int, typer.Option(min=1, help="guard: read at most this many documents of the data.")
     ] = 200,
     engine: Annotated[
-        str, typer.Option(help="serve: `transformers`, or `vllm` against vLLM without Endoscope.")
+        str, typer.Option(help="serve: `transformers`, or `vllm` against plain vLLM and plugins.")
     ] = "transformers",
     pairs: Annotated[int, typer.Option(min=1, help="Repetitions of each side.")] = 8,
     save: Annotated[

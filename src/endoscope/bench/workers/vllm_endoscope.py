@@ -34,18 +34,15 @@ def site(setup: dict[str, Any]) -> Site:
 def orders(setup: dict[str, Any]) -> list[Order]:
     """What each request asks for: a probe and an intervention of its own, or nothing."""
     where = site(setup)
-    random = torch.Generator().manual_seed(0)
     found = []
-    for _ in setup["prompts"]:
-        weight = torch.randn(2, setup["width"], generator=random)
-        readout = Readout(FeatureSpec((where,)), LogisticHead(weight, torch.zeros(2), ("O", "X")))
-        vector = torch.randn(setup["width"], generator=random)
-        change = add(vector, 0.05, site=where)
+    for weight, vector in zip(setup["weights"], setup["vectors"], strict=True):
+        head = LogisticHead(torch.tensor(weight), torch.zeros(2), ("O", "X"))
+        change = add(torch.tensor(vector), setup["strength"], site=where)
         found.append(
             Order(
                 (change,) if setup["interventions"] else (),
                 {where: setup["norm"]},
-                {"probe": readout} if setup["probes"] else {},
+                {"probe": Readout(FeatureSpec((where,)), head)} if setup["probes"] else {},
             )
         )
     return found
