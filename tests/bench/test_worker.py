@@ -177,34 +177,35 @@ def test_a_worker_that_hangs_is_ended_with_its_children(job, tmp_path):
 
 
 @linux
-def test_a_worker_ends_when_its_parent_is_killed_amid_work(job, tmp_path):
+def test_a_worker_and_its_children_end_when_its_parent_is_killed_amid_work(job, tmp_path):
     path = job("""
-        import os, pathlib, time
+        import os, pathlib, subprocess, time
         def load(setup):
             def run():
-                pathlib.Path(setup["pid"]).write_text(str(os.getpid()))
+                child = subprocess.Popen(["sleep", "600"])
+                pathlib.Path(setup["pids"]).write_text(f"{os.getpid()} {child.pid}")
                 time.sleep(600)
             return run, {"packages": []}
     """)
-    pid_file = tmp_path / "pid"
+    pids = tmp_path / "pids"
     parent = subprocess.Popen(
         [
             sys.executable,
             "-c",
             "import sys, pathlib; from endoscope.bench.worker import Worker;"
-            "w = Worker(pathlib.Path(sys.argv[1])); w.load({'pid': sys.argv[2]}); w.repeat()",
+            "w = Worker(pathlib.Path(sys.argv[1])); w.load({'pids': sys.argv[2]}); w.repeat()",
             str(path),
-            str(pid_file),
+            str(pids),
         ]
     )
     end = time.monotonic() + 60
-    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < end:
+    while not (pids.exists() and pids.read_text()) and time.monotonic() < end:
         time.sleep(0.05)
-    pid = int(pid_file.read_text())
-    assert alive(pid)
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert all(alive(pid) for pid in started)
     parent.kill()
     parent.wait()
-    assert gone(pid)
+    assert all(gone(pid) for pid in started)
 
 
 def test_a_job_does_not_hide_the_library_that_it_is_named_after(job):

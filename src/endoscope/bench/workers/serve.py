@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -117,9 +118,14 @@ class Server:
 
 
 def follow(requests: IO[str], waiting: "queue.SimpleQueue[Reply]") -> None:
-    """Pass requests on; when whoever sends them is gone, end at once, also amid work."""
+    """Pass requests on; when whoever sends them is gone, end at once, also amid work.
+
+    What the job started ends too: an engine in a process of its own would go on by itself.
+    """
     for line in requests:
         waiting.put(json.loads(line))
+    if os.name == "posix" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 
