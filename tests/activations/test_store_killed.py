@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from endoscope.activations import Activations, ActivationStore, shards
+from endoscope.activations.parts import part_of, share
 from endoscope.artifacts import Fingerprint
 from endoscope.models import Site
 
@@ -42,21 +44,35 @@ def read(positions):
     )
 
 
-def fill(path, documents):
-    """Write what is missing, longest documents first, as capture does."""
+def fill(path, documents, which="1/1"):
+    """Write what is missing of a part, longest documents first, as capture does."""
     ids, texts = [f"doc {i}" for i in range(documents)], [f"text {i}" for i in range(documents)]
+    part, numbers = part_of(which, ids, texts), range(documents)
+    ids, texts, numbers = share(part, ids), share(part, texts), share(part, numbers)
     with ActivationStore.create(
-        path, FINGERPRINT, SITES, D_MODEL, resume=True, shard_bytes=500
+        path, FINGERPRINT, SITES, D_MODEL, part=part, resume=True, shard_bytes=500
     ) as store:
-        missing = sorted(store.missing(ids, texts), key=lambda i: -(i % 6))
+        missing = sorted(store.missing(ids, texts), key=lambda i: -(numbers[i] % 6))
         for start in range(0, len(missing), 3):
             batch = missing[start : start + 3]
-            store.append(read(batch), [texts[i] for i in batch])
+            store.append(read([numbers[i] for i in batch]), [texts[i] for i in batch])
         store.finish(order=ids)
 
 
 def fill_and_die(path, documents, step):
-    """Fill a store and be killed before the given step; return if there are fewer.
+    """Fill a store and be killed before the given step; return if there are fewer."""
+    die_before(step)
+    fill(path, documents)
+
+
+def join_and_die(path, parts, step):
+    """Join parts and be killed before the given step; return if there are fewer."""
+    die_before(step)
+    ActivationStore.join(path, parts)
+
+
+def die_before(step):
+    """Have this process killed before the given step.
 
     The steps are what changes something on the disk: after one is before the next.
     """
@@ -73,9 +89,9 @@ def fill_and_die(path, documents, step):
         return counted
 
     shards.save_file = deadly(shards.save_file)
+    shutil.copyfileobj = deadly(shutil.copyfileobj)
     for name in ("fsync", "replace", "mkdir"):
         setattr(os, name, deadly(getattr(os, name)))
-    fill(path, documents)
 
 
 def run(target, *arguments, kill_after=None):
@@ -125,6 +141,20 @@ def test_killed_at_every_step(tmp_path):
         step += 1
     check_whole(path, documents)
     assert len(list(path.glob("shard-*"))) >= 2
+    assert step > 15  # else nothing was tried
+
+
+def test_killed_at_every_step_of_joining(tmp_path):
+    documents, step = 12, 0
+    parts = [tmp_path / "part 1", tmp_path / "part 2"]
+    for number, part in enumerate(parts, 1):
+        fill(part, documents, f"{number}/2")
+    while run(join_and_die, path := tmp_path / str(step), parts, step):
+        check_prefix(path)
+        ActivationStore.join(path, parts)
+        check_whole(path, documents)
+        step += 1
+    check_whole(path, documents)
     assert step > 15  # else nothing was tried
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from endoscope.activations.manifest import DTYPE, Manifest
+from endoscope.activations.manifest import DTYPE, Manifest, Part
 from endoscope.activations.memory import Activations, find_site
 from endoscope.activations.shards import StoredDocument, read_documents, read_rows
 from endoscope.artifacts import Fingerprint
@@ -78,6 +78,11 @@ class CommittedActivations:
         return self._manifest.readings
 
     @property
+    def part(self) -> Part | None:
+        """Which share of its data it holds; None: all of it."""
+        return self._manifest.part
+
+    @property
     def complete(self) -> bool:
         """Whether all that was asked for is there."""
         return self._manifest.complete
@@ -87,6 +92,12 @@ class CommittedActivations:
         """Ids of the committed documents, in the order of their rows."""
         return self._documents.keys()
 
+    @property
+    def order(self) -> list[str]:
+        """Ids of the committed documents, in the order in which `load` returns them."""
+        names, order = self._index.names, self._manifest.order
+        return list(names) if order is None else [names[position] for position in order]
+
     def __len__(self) -> int:
         """Return the number of committed rows."""
         return sum(shard.rows for shard in self._manifest.shards)
@@ -94,6 +105,7 @@ class CommittedActivations:
     def __repr__(self) -> str:
         size = sum(shard.bytes for shard in self._manifest.shards)
         state = "complete" if self.complete else "incomplete"
+        state += f", part {self.part}" if self.part else ""
         return (
             f"{type(self).__name__}({str(self.path)!r}, {len(self.done):,} documents, "
             f"{len(self):,} rows, {', '.join(self._manifest.sites)}, {self._manifest.dtype}, "

@@ -34,12 +34,32 @@ class Shard(BaseModel):
     bytes: NonNegativeInt
 
 
+class Part(BaseModel):
+    """Which share of its data a store holds: text number - 1, and from there every `of`-th.
+
+    Attributes:
+        number: which one, from 1.
+        of: how many there are.
+        data_sha256: of all the data, ids and texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: PositiveInt
+    of: PositiveInt
+    data_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
 class Manifest(BaseModel):
     """What a store holds. Replacing this file is what commits a shard.
 
     Attributes:
         sites: in text form.
         readings: how often each text was read; the rows are of the last reading.
+        part: the share of its data that was asked for; None: all of it.
         shards: in the order in which they were written. Which documents a shard holds stands in
             its own header, so that a commit costs the same however large the store has become.
         complete: all that was asked for is there.
@@ -56,6 +76,7 @@ class Manifest(BaseModel):
     d_model: PositiveInt
     readings: PositiveInt
     dtype: Literal["bfloat16"] = "bfloat16"
+    part: Part | None = None
     shards: tuple[Shard, ...] = ()
     complete: bool = False
     order: tuple[NonNegativeInt, ...] | None = None

@@ -1,6 +1,7 @@
 """Shards: numbered safetensors files that hold whole documents."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,27 @@ def write_shard(
         documents=len(documents),
         bytes=path.stat().st_size,
     )
+
+
+def copy_shard(folder: Path, shard: Shard, path: Path) -> Shard:
+    """Copy a shard, whole or not at all, and return the copy's entry for the manifest.
+
+    Args:
+        folder: the store that it is in.
+        shard: its entry there.
+        path: where the copy is to be.
+
+    Raises:
+        InputError: the disk is full, or the shard is missing.
+    """
+    with atomic_file(path, size=shard.bytes) as temporary:
+        try:
+            source = (folder / shard.file).open("rb")
+        except OSError as error:
+            raise InputError(f"{folder / shard.file} cannot be read.", _DAMAGED) from error
+        with source, temporary.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return shard.model_copy(update={"file": path.name})
 
 
 def read_documents(folder: Path, shard: Shard) -> list[StoredDocument]:

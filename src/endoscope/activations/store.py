@@ -12,14 +12,21 @@ from filelock import FileLock
 from torch import Tensor
 
 from endoscope.activations.committed import CommittedActivations
-from endoscope.activations.manifest import DTYPE, MANIFEST_FILE, Manifest
+from endoscope.activations.manifest import DTYPE, MANIFEST_FILE, Manifest, Part
 from endoscope.activations.memory import Activations
-from endoscope.activations.shards import StoredDocument, write_shard
+from endoscope.activations.parts import check_parts, merged
+from endoscope.activations.shards import (
+    StoredDocument,
+    copy_shard,
+    read_documents,
+    write_shard,
+)
 from endoscope.artifacts import Fingerprint, check_model
 from endoscope.artifacts.atomic import TEMPORARY
 from endoscope.disk import permitted, taken
 from endoscope.errors import InputError
 from endoscope.models.sites import Site
+from endoscope.progress import progress as progress_bar
 
 _LOCK_FILE = ".lock"
 _MAX_DOCUMENTS = 20_000  # in a shard: their names stand in its header, which has a limit
@@ -58,6 +65,7 @@ class ActivationStore(CommittedActivations):
         d_model: int,
         *,
         readings: int = 1,
+        part: Part | None = None,
         resume: bool = False,
         shard_bytes: int = 64 << 20,
     ) -> Self:
@@ -69,6 +77,7 @@ class ActivationStore(CommittedActivations):
             sites: what is read, in any order.
             d_model: width of the model.
             readings: how often each text is read; the rows are of the last reading.
+            part: the share of its data that it is to hold; None: all of it.
             resume: go on with the store that is there, if one is there; it must have been made
                 with the same model and settings. What a killed process left half-written is
                 removed.
@@ -85,6 +94,7 @@ class ActivationStore(CommittedActivations):
             sites=tuple(map(str, sorted(set(sites)))),
             d_model=d_model,
             readings=readings,
+            part=part,
         )
         lock = _lock(path)
         try:
@@ -97,6 +107,8 @@ class ActivationStore(CommittedActivations):
                 )
             manifest = Manifest.read(path)
             _check_settings(path, manifest, wanted)
+            # Data may have grown since: its hash is of what the store is to hold now.
+            manifest = manifest.model_copy(update={"part": part})
             store = cls(path, manifest, lock, shard_bytes)
             store._sweep()
         except BaseException:
@@ -120,6 +132,44 @@ class ActivationStore(CommittedActivations):
         if fingerprint is not None:
             check_model(manifest.fingerprint, fingerprint, f"The activation store {path}")
         return cls(path, manifest, None, 0)
+
+    @classmethod
+    def join(cls, path: str | Path, parts: Sequence[str | Path], *, progress: bool = False) -> Self:
+        """Make one store of the parts that were captured of some data (`capture_to(part="1/2")`).
+
+        What `load` returns of it is in the order of the data, as if all had been captured at once.
+        Shards are copied one by one, so it needs no memory for them; what was cut off goes on when
+        it is called again. The parts are left as they are.
+
+        Args:
+            path: a new folder, or one that an earlier call began.
+            parts: the folders of all parts, in any order.
+            progress: show a bar.
+
+        Returns:
+            The store, open for reading.
+
+        Raises:
+            InputError: one of them is no part of the same data, read from the same model at the
+                same sites; or is not complete; or is there twice; or is missing. Or the folder
+                holds something else, or the disk is full.
+
+        Example:
+            >>> ActivationStore.join("acts", ["acts-1", "acts-2"]).load()
+        """
+        stores = check_parts([cls.open(part) for part in parts])
+        first = stores[0]
+        with cls.create(
+            path,
+            first.fingerprint,
+            first.sites,
+            first.d_model,
+            readings=first.readings,
+            resume=True,
+        ) as joined:
+            joined._take(stores, progress)
+            joined.finish(order=merged([store.order for store in stores]))
+        return joined
 
     def missing(self, ids: Sequence[str], texts: Sequence[str]) -> list[int]:
         """Return the positions of the documents that are still to be captured.
@@ -234,6 +284,25 @@ class ActivationStore(CommittedActivations):
     ) -> None:
         self.close()  # also after an error or Ctrl-C: every batch appended is whole
 
+    def _take(self, stores: Sequence[CommittedActivations], progress: bool) -> None:
+        """Copy the shards of other stores, but those that an earlier call has copied."""
+        shards = [(store.path, shard) for store in stores for shard in store._manifest.shards]
+        here = self._manifest.shards
+        if len(here) > len(shards) or any(
+            read_documents(self.path, mine) != read_documents(folder, theirs)
+            for mine, (folder, theirs) in zip(here, shards, strict=False)
+        ):
+            raise InputError(
+                f"{self.path} holds something else than these parts.", "Choose another folder."
+            )
+        left = shards[len(here) :]
+        with progress_bar("Copying shards", len(left), show=progress) as advance:
+            for folder, shard in left:
+                copied = copy_shard(folder, shard, self._free_name())
+                self._pending_documents = {d.id: d for d in read_documents(self.path, copied)}
+                self._commit(shards=(*self._manifest.shards, copied), complete=False, order=None)
+                advance(1)
+
     def _commit(self, **changes: Any) -> None:
         manifest = self._manifest.model_copy(update=changes)
         manifest.write(self.path)
@@ -283,16 +352,18 @@ def _check_settings(path: Path, found: Manifest, wanted: Manifest) -> None:
             f"({wanted.fingerprint}).",
             "Choose another folder.",
         )
-    for name in ("sites", "d_model", "readings"):
-        there, asked = getattr(found, name), getattr(wanted, name)
+    for name in ("sites", "d_model", "readings", "part"):
+        there, asked = _plain(getattr(found, name)), _plain(getattr(wanted, name))
         if there != asked:
             raise InputError(
-                f"{path} was made with {name} {_plain(there)}, not {_plain(asked)}.",
+                f"{path} was made with {name} {there}, not {asked}.",
                 "Ask for the same, or choose another folder.",
             )
 
 
 def _plain(setting: Any) -> str:
+    if setting is None:
+        return "none"
     return ", ".join(setting) if isinstance(setting, tuple) else str(setting)
 
 

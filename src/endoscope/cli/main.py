@@ -17,6 +17,7 @@ from endoscope.cli import (
     capture,
     direction,
     guard,
+    join,
     models,
     probe,
     proxy,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.command(name="capture")(capture.capture)
+app.command(name="join")(join.join)
 app.add_typer(probe.app, name="probe")
 app.add_typer(direction.app, name="direction")
 app.add_typer(behaviours.app, name="behaviours")

@@ -3,10 +3,11 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from endoscope.cli.options import Engine, Vllm, named, split, vllm_options
 from endoscope.errors import InputError
 
 
@@ -55,10 +56,7 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with a key a line.", show_default=False)
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(help="`transformers`, or `vllm` in its own environment (`make vllm`)."),
-    ] = "transformers",
+    engine: Engine = "transformers",
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,14 +64,7 @@ def serve(
             "`resid_post`, such as `attn_out` (repeat)."
         ),
     ] = None,
-    vllm: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="An option of vLLM's `EngineArgs`, its value in JSON, such as "
-            "`tensor_parallel_size=2` (repeat).",
-        ),
-    ] = None,
+    vllm: Vllm = None,
     adapter: Annotated[str | None, typer.Option(help="Folder with a PEFT adapter.")] = None,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
     dtype: Annotated[
@@ -133,10 +124,10 @@ def serve(
     if log_level not in LEVELS:
         raise InputError("There is no such log level.", f"Choose from: {', '.join(LEVELS)}.")
     keys = Keys.read(api_key_env, api_key_file)
-    probes = {name: Path(path) for name, path in _named(probe, "--probe").items()}
-    directions = {name: Path(path) for name, path in _named(direction, "--direction").items()}
-    guards = _named(guard, "--guard", stem=True)
-    variants = [_split(text) for text in variant or ()]
+    probes = {name: Path(path) for name, path in named(probe, "--probe").items()}
+    directions = {name: Path(path) for name, path in named(direction, "--direction").items()}
+    guards = named(guard, "--guard", stem=True)
+    variants = [split(text) for text in variant or ()]
     start(log_level)
 
     from endoscope.server.app import App
@@ -158,7 +149,7 @@ def serve(
         keys=keys,
         engine=engine,
         kinds=kinds,
-        vllm={name: _value(text) for name, text in _named(vllm, "--vllm").items()},
+        vllm=vllm_options(vllm),
     )
     hosts = hosts_of(host, keys)
     if not keys and hosts is None:
@@ -180,31 +171,3 @@ def _say_ready(as_json: bool, url: str) -> None:
         f"Endoscope listens at {url} (OpenAI's API: {url}/v1; what there is: {url}/docs)",
         flush=True,
     )
-
-
-def _split(text: str) -> tuple[str | None, str]:
-    name, equals, path = text.partition("=")
-    return (name, path) if equals else (None, text)
-
-
-def _value(text: str) -> Any:
-    """Return what a text is in JSON; a text that is none stands for itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _named(texts: list[str] | None, option: str, *, stem: bool = False) -> dict[str, str]:
-    """Read `NAME=WHERE`; where `stem` is set, `WHERE` alone is called by its file's name."""
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, where = _split(text)
-        if name is None and stem:
-            name = Path(where).stem
-        if not name or not where:
-            raise InputError(f"{option} has no name.", f"Give {option} NAME=FOLDER.")
-        if name in found:
-            raise InputError(f"Two of {option} are called {name}.", "Give each a name of its own.")
-        found[name] = where
-    return found

@@ -54,6 +54,21 @@ def check_texts(texts: Sequence[Text]) -> None:
         raise InputError(f"A text is a string or a list of messages, not {type(strange).__name__}.")
 
 
+def named(texts: Sequence[Text], ids: Sequence[str] | None) -> list[str]:
+    """Return a name for each text: those that were given, or their numbers.
+
+    Raises:
+        InputError: what was given is no list of texts, or the ids do not fit them.
+    """
+    check_texts(texts)
+    names = [str(i) for i in range(len(texts))] if ids is None else list(ids)
+    if len(names) != len(texts):
+        raise InputError(f"{len(names)} ids were given for {len(texts)} texts.")
+    if len(set(names)) != len(names):
+        raise InputError("Two texts have the same id.", "Give each its own.")
+    return names
+
+
 def prepare(
     texts: Sequence[Text],
     tokenizer: TextTokenizer,
@@ -67,14 +82,9 @@ def prepare(
     Raises:
         InputError: a text cannot be encoded, or the ids do not fit the texts.
     """
-    check_texts(texts)
+    names = named(texts, ids)
     if readings not in (1, 2):
         raise InputError(f"A text can be read once or twice, not {readings} times.")
-    names = [str(i) for i in range(len(texts))] if ids is None else list(ids)
-    if len(names) != len(texts):
-        raise InputError(f"{len(names)} ids were given for {len(texts)} texts.")
-    if len(set(names)) != len(names):
-        raise InputError("Two texts have the same id.", "Give each its own.")
     plain = [text if isinstance(text, str) else tokenizer.chat(text, reply=reply) for text in texts]
     encoded = tokenizer.encode_batch(plain, special=readings == 1)
     if readings == 1:

@@ -1,6 +1,7 @@
 """The model that a user holds: what `endoscope.open` returns."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -10,9 +11,10 @@ from typing import Any
 import torch
 
 from endoscope.activations import Activations, ActivationStore
+from endoscope.activations.parts import part_of, share
 from endoscope.artifacts import Fingerprint, fingerprint_of, fingerprint_of_file
 from endoscope.engine.base import Capabilities, Engine
-from endoscope.engine.capture import Text, capture, capture_to, prepare
+from endoscope.engine.capture import Text, capture, capture_to, named, prepare
 from endoscope.engine.divergence import divergence
 from endoscope.engine.generate import generate, stream
 from endoscope.engine.likelihood import log_likelihood
@@ -44,12 +46,13 @@ def open(
             index once), a folder with safetensors weights, a GGUF file, a folder with a PEFT
             adapter, or a hub id.
         adapter: a folder with a PEFT adapter to put on the model.
-        device: `auto` takes an accelerator where there is one.
+        device: `auto` takes an accelerator where there is one. vLLM takes what it was built for.
         dtype: `float32`, `bfloat16`, `float16`; `auto`: the weights' own; `fast`: bfloat16 where
             the device multiplies it natively, else float32.
         engine: what runs it. `vllm` is for many requests and large models, in an environment of its
             own; it takes options: `kinds`, the kinds of site within blocks that are wanted beside
-            `resid_pre` and `resid_post`, and those of vLLM's `EngineArgs`. Call `close()` after it.
+            `resid_pre` and `resid_post`; `sites`, the only ones that are wanted; and those of
+            vLLM's `EngineArgs`. Call `close()` after it.
 
     Raises:
         InputError: there is no such model, or it cannot be used; the message says what to do.
@@ -69,6 +72,12 @@ def open(
         raise InputError(
             "The vLLM engine takes no adapter.", "Merge it into the weights and give the folder."
         )
+    if options.get("data_parallel_size", 1) != 1:
+        raise InputError(
+            "One engine is one replica: data_parallel_size is for vLLM's own server.",
+            'Run a process for each: `capture_to(part="1/2")`, or servers behind a balancer.',
+        )
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # results go to the other
     try:
         from endoscope.engine.vllm.engine import VllmEngine
     except ImportError as error:
@@ -207,6 +216,7 @@ class Model:
         *,
         ids: Sequence[str] | None = None,
         readings: int = 1,
+        part: str | None = None,
         batch_tokens: int = 4096,
         progress: bool = False,
     ) -> ActivationStore:
@@ -217,17 +227,30 @@ class Model:
         Args:
             folder: a new folder, or one that an earlier call began.
             texts: as for `capture`; so are the other arguments.
+            part: `"1/2"` reads the first of two shares of the texts, for which another process,
+                here or elsewhere, reads the second; `ActivationStore.join` puts them together.
 
         Raises:
-            InputError: as `capture`; or the folder belongs to another model, other sites or other
-                texts; or the disk is full (what was read before is kept).
+            InputError: as `capture`; or there is no such part; or the folder belongs to another
+                model, other sites or other texts; or the disk is full (what was read before is
+                kept).
         """
         wanted = parse_sites(sites)
         for site in wanted:
             self.loaded.anatomy.check(site)
+        ids = named(texts, ids)
+        asked = None if part is None else part_of(part, ids, texts)
+        if asked is not None:
+            ids, texts = share(asked, ids), share(asked, texts)
         documents = prepare(texts, self.tokenizer, ids, readings)
         with ActivationStore.create(
-            folder, self.fingerprint, wanted, self.d_model, readings=readings, resume=True
+            folder,
+            self.fingerprint,
+            wanted,
+            self.d_model,
+            readings=readings,
+            part=asked,
+            resume=True,
         ) as store:
             capture_to(
                 store,

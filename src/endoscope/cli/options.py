@@ -1,0 +1,59 @@
+"""What several verbs take."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from endoscope.errors import InputError
+
+Engine = Annotated[
+    str, typer.Option(help="`transformers`, or `vllm` in its own environment (`make vllm`).")
+]
+Vllm = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="An option of vLLM's `EngineArgs`, its value in JSON, such as "
+        "`tensor_parallel_size=2` (repeat).",
+    ),
+]
+
+
+def vllm_options(texts: list[str] | None) -> dict[str, Any]:
+    """Read what `--vllm` was given.
+
+    Raises:
+        InputError: an option has no name, or is there twice.
+    """
+    return {name: _value(text) for name, text in named(texts, "--vllm").items()}
+
+
+def split(text: str) -> tuple[str | None, str]:
+    """Read `NAME=WHERE`, or `WHERE` alone."""
+    name, equals, path = text.partition("=")
+    return (name, path) if equals else (None, text)
+
+
+def _value(text: str) -> Any:
+    """Return what a text is in JSON; a text that is none stands for itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def named(texts: list[str] | None, option: str, *, stem: bool = False) -> dict[str, str]:
+    """Read `NAME=WHERE`; where `stem` is set, `WHERE` alone is called by its file's name."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, where = split(text)
+        if name is None and stem:
+            name = Path(where).stem
+        if not name or not where:
+            raise InputError(f"{option} has no name.", f"Give {option} NAME=FOLDER.")
+        if name in found:
+            raise InputError(f"Two of {option} are called {name}.", "Give each a name of its own.")
+        found[name] = where
+    return found
