@@ -78,10 +78,11 @@ def test_different_texts_are_no_comparison():
 
 
 def test_on_vllm_every_side_is_told_the_same_vectors_and_probes(tiny):
-    setup = serve_vllm.setup_for(str(tiny), Load(3, probes=True))
+    setup = serve_vllm.setup_for(str(tiny))
+    requests = serve_vllm.REQUESTS
     vectors, weights = torch.tensor(setup["vectors"]), torch.tensor(setup["weights"])
-    assert len(setup["prompts"]) == 3
-    assert weights.shape == (3, 2, vectors.shape[1])
-    lengths = torch.full((3,), setup["strength"] * setup["norm"])
+    assert len(setup["prompts"]) == requests
+    assert weights.shape == (requests, 2, vectors.shape[1])
+    lengths = torch.full((requests,), setup["strength"] * setup["norm"])
     torch.testing.assert_close(vectors.norm(dim=-1), lengths)
-    assert setup == serve_vllm.setup_for(str(tiny), Load(3, probes=True))
+    assert setup == serve_vllm.setup_for(str(tiny))

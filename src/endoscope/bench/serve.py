@@ -100,7 +100,7 @@ def _compare(model: str, load: Load, peer: Peer, options: Options) -> Iterator[R
             yield subject.rate(pairs, tokens, "tokens/s")
             mine, other = ours.result(), theirs.result()
             if peer.against == "plain":
-                yield own_time(subject, pairs, mine["added"])
+                yield own_time(subject, pairs, mine["added"][1:])  # the first was to warm up
             else:
                 check(mine["tokens"], other["tokens"])
     except WorkerError as error:
@@ -113,11 +113,10 @@ def own_time(subject: Subject, pairs: Sequence[Pair], added: Sequence[float]) ->
     Args:
         subject: of the comparison.
         pairs: its repetitions.
-        added: seconds that the added operations took in each generation that was measured; the
-            first was to warm up.
+        added: seconds that the added operations took in each of them.
     """
     bare = [pair.theirs.seconds for pair in pairs]
-    ratios = [one / (one + own) for one, own in zip(bare, added[1:], strict=True)]
+    ratios = [one / (one + own) for one, own in zip(bare, added, strict=True)]
     step = 1000 / NEW_TOKENS * median(bare)
     ratio = median_ratio(ratios)
     return subject.row(step / ratio.value, step, ratio, "ms/step", "own time of what is added")

@@ -1,19 +1,24 @@
 """What Endoscope's plugin costs on vLLM."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
 
 import torch
 
 import endoscope
 from endoscope.bench.environments import peer_python, vllm_python
+from endoscope.bench.pairs import Pair, run_pairs
 from endoscope.bench.rows import Failure, Row, Subject
-from endoscope.bench.runner import Options, Peer, chosen, job_file, loaded, take_turns
+from endoscope.bench.runner import Options, Peer, chosen, job_file, loaded
 from endoscope.bench.serve import LONGEST, MODELS, NEW_TOKENS, SHORTEST, Load, check, own_time
 from endoscope.bench.texts import prose
-from endoscope.bench.worker import Worker, WorkerError
+from endoscope.bench.worker import Measurement, Worker, WorkerError
+from endoscope.progress import progress
 
 REQUESTS = 16
+REPETITIONS = 3  # of each load, once both sides are started
 STRENGTH = 0.05  # of interventions, in typical norms; what they cost does not depend on it
 PEERS = (
     Peer("stock", "vllm_stock"),
@@ -36,46 +41,80 @@ def run(options: Options) -> Iterator[Row | Failure]:
     every request, with an intervention of its own, and with both. The cost is told twice: by the
     paired ratio, and by the time that the added operations take beside that of a bare step.
     Against other plugins: the same of both sides, each run as it must be.
+
+    A process that is started again is a few percent faster or slower than the one before it, more
+    than what is measured. So a pair is a start of both sides: the median of what each took.
     """
     python = vllm_python()
     for model in options.models or MODELS:
         for peer in chosen(PEERS, options):
-            for load in LOADS[:1] if peer.against == "self" else LOADS:
-                yield from _compare(model, load, peer, options, python)
+            yield from _compare(model, peer, options, python)
 
 
-def _compare(
-    name: str, load: Load, peer: Peer, options: Options, python: Any
-) -> Iterator[Row | Failure]:
-    subject = Subject("serve", f"{name} on vLLM, {load}", peer.against)
-    setup = setup_for(name, load)
-    theirs_python = python if peer.environment is None else peer_python(peer.environment)
+class _Side(NamedTuple):
+    """A side, and what it is to do."""
+
+    worker: Worker
+    load: Load
+
+    def repeat(self) -> Measurement:
+        return self.worker.repeat(probes=self.load.probes, interventions=self.load.interventions)
+
+
+def _compare(name: str, peer: Peer, options: Options, python: Path) -> Iterator[Row | Failure]:
+    loads = LOADS[:1] if peer.against == "self" else LOADS
+    subjects = {load: Subject("serve", f"{name} on vLLM, {load}", peer.against) for load in loads}
+    pairs: dict[Load, list[Pair]] = {load: [] for load in loads}
+    added: dict[Load, list[float]] = {load: [] for load in loads}
+    setup = setup_for(name)
     try:
-        with (
-            Worker(job_file("vllm_endoscope"), python) as ours,
-            Worker(job_file(peer.job), theirs_python) as theirs,
-        ):
-            loaded(ours, setup, options)
-            loaded(theirs, setup, options)
-            pairs = take_turns(ours, theirs, peer, options, str(load))
-            yield subject.rate(pairs, load.requests * NEW_TOKENS, "tokens/s")
+        with progress(f"starts against {peer.against}", options.pairs, show=options.show) as step:
+            for _ in range(options.pairs):
+                for load, pair, own in _start(setup, loads, peer, options, python):
+                    pairs[load].append(pair)
+                    added[load].append(own)
+                step(1)
+    except WorkerError as error:
+        yield from (subject.failure(error) for subject in subjects.values())
+        return
+    for load, subject in subjects.items():
+        yield subject.rate(pairs[load], load.requests * NEW_TOKENS, "tokens/s")
+        if peer.against == "stock":
+            yield own_time(subject, pairs[load], added[load])
+
+
+def _start(
+    setup: dict[str, Any], loads: Sequence[Load], peer: Peer, options: Options, python: Path
+) -> Iterator[tuple[Load, Pair, float]]:
+    """Start both sides once; yield what each load took, and our own time of the last repetition."""
+    theirs_python = python if peer.environment is None else peer_python(peer.environment)
+    with (
+        Worker(job_file("vllm_endoscope"), python) as ours,
+        Worker(job_file(peer.job), theirs_python) as theirs,
+    ):
+        loaded(ours, setup, options)
+        loaded(theirs, setup, options)
+        for load in loads:
+            several = run_pairs(_Side(ours, load), _Side(theirs, load), REPETITIONS)
             mine, other = ours.result(), theirs.result()
-            if peer.against == "stock":
-                yield own_time(subject, pairs, mine["added"])
             if peer.against != "stock" or not load.interventions:
                 check(mine["tokens"], other["tokens"])
-    except WorkerError as error:
-        yield subject.failure(error)
+            yield load, Pair(*(_middle(side) for side in zip(*several, strict=True))), mine["added"]
 
 
-def setup_for(name: str, load: Load) -> dict[str, Any]:
+def _middle(measurements: Sequence[Measurement]) -> Measurement:
+    seconds = median(one.seconds for one in measurements)
+    return Measurement(seconds, measurements[-1].peak_mib)
+
+
+def setup_for(name: str) -> dict[str, Any]:
     """Return what a side is to load; each request has weights of a probe and a vector to add."""
     model = endoscope.open(name, dtype="float32")
-    texts = prose(load.requests, shortest=SHORTEST, longest=LONGEST)
+    texts = prose(REQUESTS, shortest=SHORTEST, longest=LONGEST)
     norm = model.typical_norm(f"resid_post.{model.n_layers // 2}")
     random = torch.Generator().manual_seed(0)
-    weights = torch.randn(load.requests, 2, model.d_model, generator=random)
-    vectors = torch.randn(load.requests, model.d_model, generator=random)
+    weights = torch.randn(REQUESTS, 2, model.d_model, generator=random)
+    vectors = torch.randn(REQUESTS, model.d_model, generator=random)
     vectors *= STRENGTH * norm / vectors.norm(dim=-1, keepdim=True)
     return {
         "folder": str(model.loaded.folder),
@@ -86,6 +125,4 @@ def setup_for(name: str, load: Load) -> dict[str, Any]:
         "strength": STRENGTH,
         "weights": weights.tolist(),
         "vectors": vectors.tolist(),
-        "probes": load.probes,
-        "interventions": load.interventions,
     }

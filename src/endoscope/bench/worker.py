@@ -68,9 +68,9 @@ class Worker:
         facts: dict[str, Any] = self._ask({"do": "load", "setup": setup}, timeout)["facts"]
         return facts
 
-    def repeat(self, timeout: float = RUN_TIMEOUT) -> Measurement:
-        """Do the work once."""
-        reply = self._ask({"do": "repeat"}, timeout)
+    def repeat(self, timeout: float = RUN_TIMEOUT, **how: Any) -> Measurement:
+        """Do the work once; a job that can do several kinds of work is told `how`."""
+        reply = self._ask({"do": "repeat", "how": how}, timeout)
         return Measurement(reply["seconds"], reply["peak_mib"])
 
     def result(self, timeout: float = RUN_TIMEOUT) -> Any:

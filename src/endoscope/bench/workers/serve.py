@@ -1,8 +1,8 @@
 """The child's side of a benchmark: answers requests, one JSON line each.
 
 Runs in any Python environment and imports nothing of ours. It is started with the path of a job, a
-file that defines `load(setup) -> (run, facts)`: `run()` does the work once, `facts` is JSON and
-names the `packages` that did it.
+file that defines `load(setup) -> (run, facts)`: `run()` does the work once (with arguments, if the
+job can do several kinds), `facts` is JSON and names the `packages` that did it.
 """
 
 import gc
@@ -74,7 +74,7 @@ class Server:
 
     def __init__(self, job_path: str) -> None:
         self.job_path = job_path
-        self.run: Callable[[], Any] | None = None
+        self.run: Callable[..., Any] | None = None
         self.output: Any = None
 
     def load(self, request: Reply) -> Reply:
@@ -83,13 +83,13 @@ class Server:
         facts["versions"] = {name: version(name) for name in facts.pop("packages")}
         return {"facts": facts}
 
-    def repeat(self, _: Reply) -> Reply:
+    def repeat(self, request: Reply) -> Reply:
         """Do the work once, timed."""
         assert self.run is not None
         self.output = None
         gc.collect()
         start = time.perf_counter()
-        self.output = self.run()
+        self.output = self.run(**request["how"])
         settle()
         return {"seconds": time.perf_counter() - start, "peak_mib": peak_mib()}
 

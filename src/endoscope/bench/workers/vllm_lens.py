@@ -18,7 +18,7 @@ import torch
 from vllm import LLM, SamplingParams
 
 
-def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
     """Open the model."""
     llm = LLM(
         setup["folder"],
@@ -33,11 +33,11 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
     vectors, weights = torch.tensor(setup["vectors"]), torch.tensor(setup["weights"])
     layer = setup["layers"] // 2
 
-    def asked(vector: torch.Tensor) -> SamplingParams:
+    def asked(vector: torch.Tensor, probes: bool, interventions: bool) -> SamplingParams:
         extra: dict[str, Any] = {}
-        if setup["probes"]:
+        if probes:
             extra["output_residual_stream"] = [layer]
-        if setup["interventions"]:
+        if interventions:
             steering = {"activations": vector[None], "layer_indices": [layer]}
             extra["apply_steering_vectors"] = [steering]
         return SamplingParams(
@@ -48,10 +48,11 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
             extra_args=extra or None,
         )
 
-    def run() -> dict[str, Any]:
+    def run(probes: bool, interventions: bool) -> dict[str, Any]:
         # What is asked for is made anew each time: the plugin takes it out of the parameters.
-        outputs = llm.generate(prompts, [asked(vector) for vector in vectors], use_tqdm=False)
-        if setup["probes"]:
+        parameters = [asked(vector, probes, interventions) for vector in vectors]
+        outputs = llm.generate(prompts, parameters, use_tqdm=False)
+        if probes:
             for output, weight in zip(outputs, weights, strict=True):
                 (rows,) = output.activations["residual_stream"]
                 assert len(rows) == len(output.prompt_token_ids) + setup["new_tokens"] - 1

@@ -13,7 +13,7 @@ from typing import Any
 from vllm import LLM, SamplingParams
 
 
-def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
     """Open the model in float32, compiled, without a cache of prefixes: each run is the same."""
     llm = LLM(
         setup["folder"],
@@ -29,7 +29,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str,
         max_tokens=setup["new_tokens"], temperature=0, ignore_eos=True, detokenize=False
     )
 
-    def run() -> dict[str, Any]:
+    def run(**_: bool) -> dict[str, Any]:
         outputs = llm.generate(prompts, plain, use_tqdm=False)
         return {"tokens": [list(one.outputs[0].token_ids) for one in outputs]}
 
