@@ -1,7 +1,14 @@
 """Models on vLLM, and the same on transformers; needs the environment that `make vllm` makes."""
 
+import json
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +18,13 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
 
 import endoscope
+from endoscope import Probe, ProbeData
 from endoscope.directions import ContrastingTexts, Direction
 from endoscope.engine import Model
 from tests.tiny import byte_tokenizer, tiny_module
 
 KINDS = ("attn_out", "resid_mid", "mlp_out")
+SERVER = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a package of another name
 BLOCK = 32  # tokens in a block of the cache
 MODEL = "smollm2-135m-instruct"  # behind servers
 CHAT = [{"role": "user", "content": "Describe a busy market in the morning."}]
@@ -73,6 +82,48 @@ def sea(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("directions") / "sea"
     Direction.fit(model, source, site="resid_post.14").save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """The model behind servers, on transformers."""
+    return endoscope.open(MODEL, dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def tone(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A probe of the model behind servers."""
+    folder = tmp_path_factory.mktemp("probes") / "tone"
+    data = ProbeData.read("demo/tone.jsonl")
+    Probe.fit(model, data, sites="resid_post.15").save(folder)
+    return folder
+
+
+@contextmanager
+def stock_server(model: Model, ours: dict[str, Any], *options: str) -> Iterator[str]:
+    """Run vLLM's own server of a model with what Endoscope is told; yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = ["--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "4"]
+    given += ["--enforce-eager", "--additional-config", json.dumps({"endoscope": ours})]
+    given += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL, *options]
+    where = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(
+        [sys.executable, "-m", SERVER, "--model", model.loaded.folder, *given],
+        env={**os.environ, "VLLM_PLUGINS": "endoscope"},
+    ) as process:
+        for _ in range(240):
+            time.sleep(1)
+            assert process.poll() is None, "it ended by itself"
+            try:
+                if httpx.get(f"{where}/health").status_code == 200:
+                    break
+            except httpx.TransportError:
+                continue
+        yield where
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
 
 
 def body(**more: Any) -> dict[str, Any]:

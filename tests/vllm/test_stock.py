@@ -1,12 +1,6 @@
 """vLLM's own server, with Endoscope installed: it takes `endoscope` objects, streams readings."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,56 +9,21 @@ import httpx
 import pytest
 
 import endoscope
-from endoscope import Probe, ProbeData
+from endoscope import Probe
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
 from endoscope.engine.vllm.orders import Order
-from tests.vllm.conftest import CHAT, MODEL, ask, body, text
+from tests.vllm.conftest import CHAT, MODEL, ask, body, stock_server, text
 
-SERVER = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a package of another name
 PUSH = {"kind": "add", "direction": "sea", "strength": 0.3}
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return endoscope.open(MODEL, dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def tone(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A probe of the model."""
-    folder = tmp_path_factory.mktemp("probes") / "tone"
-    data = ProbeData.read("demo/tone.jsonl")
-    Probe.fit(model, data, sites="resid_post.15").save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def url(model: Model, sea: Path, tone: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = {"endoscope": {"directions": {"sea": str(sea)}, "probes": {"tone": str(tone)}}}
-    options = ["--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "4"]
-    options += ["--enforce-eager", "--additional-config", json.dumps(config)]
-    options += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
-    where = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(
-        [sys.executable, "-m", SERVER, "--model", model.loaded.folder, *options],
-        env={**os.environ, "VLLM_PLUGINS": "endoscope"},
-    ) as process:
-        for _ in range(240):
-            time.sleep(1)
-            assert process.poll() is None, "it ended by itself"
-            try:
-                if httpx.get(f"{where}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                continue
+    config = {"directions": {"sea": str(sea)}, "probes": {"tone": str(tone)}}
+    with stock_server(model, config) as where:
         yield where
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
 
 
 def test_a_request_is_changed_and_those_beside_it_are_not(

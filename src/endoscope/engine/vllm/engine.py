@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
-from itertools import islice
 from threading import RLock
 from typing import Any
 from uuid import uuid4
@@ -43,7 +42,7 @@ class VllmEngine:
         options: of vLLM (`EngineArgs`).
 
     Raises:
-        InputError: vLLM does not run such a model with Endoscope.
+        InputError: vLLM does not run such a model with Endoscope, or has no such option.
     """
 
     def __init__(
@@ -78,6 +77,10 @@ class VllmEngine:
             **options,
         }
         os.environ.setdefault("VLLM_COMPUTE_NANS_IN_LOGITS", "1")
+        if unknown := set(arguments) - {field.name for field in fields(EngineArgs)}:
+            raise InputError(
+                f"vLLM has no option {min(unknown)!r}.", "Use the names of its `EngineArgs`."
+            )
         self._vllm = LLMEngine.from_engine_args(EngineArgs(**arguments))
         # Where the last token is to be read, one more than was asked for is generated.
         self.anatomy.max_tokens = self._vllm.model_config.max_model_len - 1
@@ -157,11 +160,11 @@ class VllmEngine:
         **params: Any,
     ) -> Iterator[tuple[int, Any, list[Report]]]:
         """Yield the number of each row, a few at a time, with vLLM's output and the reports."""
-        for first, some in _portions(rows, batch_tokens):
+        for numbers in _portions(rows, batch_tokens):
             with self.lock:
-                done = list(self._core.read(some, order, **params))
-            for number, output, reports in done:
-                yield first + number, output, reports
+                done = list(self._core.read([rows[n] for n in numbers], order, **params))
+            for place, output, reports in done:
+                yield numbers[place], output, reports
 
     def divergence(
         self,
@@ -241,8 +244,19 @@ def _at_once(interventions: Compiled | None) -> tuple[Intervention, ...]:
     return interventions.interventions
 
 
-def _portions(rows: Sequence[Row], tokens: int) -> Iterator[tuple[int, Sequence[Row]]]:
-    """Yield rows in order, a few at a time, so that not all that is read is held at once."""
-    size = max(1, tokens // max((len(row.ids) for row in rows), default=1))
-    for first in range(0, len(rows), size):
-        yield first, list(islice(rows, first, first + size))
+def _portions(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:
+    """Yield the numbers of rows, a few at a time, so that not all that is read is held at once.
+
+    A row of more than so many tokens is alone; one of none, which vLLM does not take, is left out.
+    """
+    portion: list[int] = []
+    held = 0
+    for number, row in enumerate(rows):
+        if portion and held + len(row.ids) > tokens:
+            yield portion
+            portion, held = [], 0
+        if row.ids:
+            portion.append(number)
+            held += len(row.ids)
+    if portion:
+        yield portion
