@@ -27,6 +27,8 @@ from recipes.load.mix import Ask, greedy_asks, prepare
 from recipes.load.server import Memory, serving
 from recipes.load.solo import Reference, reference
 
+_UNCACHED = ("--vllm", "enable_prefix_caching=false")
+"""Where requests run alone, nothing of one can come to another."""
 _WARM = 0.2  # of the time: memory is compared from there on
 _ENDING = 10  # seconds
 
@@ -48,11 +50,21 @@ def main() -> None:
         command += ["--max-requests", "16", "--max-waiting", str(options.clients)]
         command += ["--guard", f"guard={options.guard}"] if options.guard else []
         if options.engine == "vllm":
-            command += ["--engine", "vllm", "--vllm", "enforce_eager=true"]
+            command += [
+                "--engine",
+                "vllm",
+                "--vllm",
+                "enforce_eager=true",
+                "--vllm",
+                "block_size=32",
+            ]
+        alone = [*command, *_UNCACHED] if options.engine == "vllm" else command
         asks = greedy_asks(options.model, made.d_model, made.layers, options.tokens, options.guard)
+        with serving(alone) as (url, _):
+            references = asyncio.run(_references(url, asks))
         with serving(command) as (url, process):
             memory = Memory(process.pid)
-            summary = asyncio.run(_run(url, asks, memory, options))
+            summary = asyncio.run(_run(url, asks, references, memory, options))
         summary["exit_of_server"] = process.returncode
     print(json.dumps(summary, indent=2))
     growth = summary["memory"]["growth"]
@@ -61,12 +73,20 @@ def main() -> None:
     sys.exit(1 if failed or growth > options.growth else 0)
 
 
+async def _references(url: str, asks: list[Ask]) -> list[Reference]:
+    async with httpx.AsyncClient(base_url=url, timeout=300) as client:
+        return [await reference(client, one) for one in asks]
+
+
 async def _run(
-    url: str, asks: list[Ask], memory: Memory, options: argparse.Namespace
+    url: str,
+    asks: list[Ask],
+    references: list[Reference],
+    memory: Memory,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
-        references = [await reference(client, one) for one in asks]
         tally = Tally()
         began = time.monotonic()
         watching = asyncio.create_task(memory.watch())

@@ -15,7 +15,16 @@ from endoscope.probes import Probe
 from endoscope.probes.options import Fitted
 from endoscope.readouts import Calibration, FeatureSpec, LogisticHead
 
+LONG = (
+    "The harbour lies between two hills. In the morning the boats come in with what they caught "
+    "in the night, and the people of the town stand on the quay to buy it. A bell rings when the "
+    "first boat is in sight, and again when the last one has been unloaded. Then the gulls have "
+    "the quay to themselves until the evening, when the nets are mended and the boats go out. "
+)
+"""Fills blocks of a cache of prefixes; requests with different changes begin with it."""
 PROMPTS = (
+    f"{LONG}On that day",
+    f"{LONG}The old captain said that",
     "The capital of France is",
     "Once upon a time there was a sailor who",
     "To bake bread you need",
