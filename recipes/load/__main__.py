@@ -27,6 +27,7 @@ from recipes.load.mix import Ask, greedy_asks, prepare
 from recipes.load.server import Memory, serving
 from recipes.load.solo import Reference, reference
 
+_ON_VLLM = ("--engine", "vllm", "--vllm", "enforce_eager=true", "--vllm", "block_size=32")
 _UNCACHED = ("--vllm", "enable_prefix_caching=false")
 """Where requests run alone, nothing of one can come to another."""
 _WARM = 0.2  # of the time: memory is compared from there on
@@ -50,14 +51,7 @@ def main() -> None:
         command += ["--max-requests", "16", "--max-waiting", str(options.clients)]
         command += ["--guard", f"guard={options.guard}"] if options.guard else []
         if options.engine == "vllm":
-            command += [
-                "--engine",
-                "vllm",
-                "--vllm",
-                "enforce_eager=true",
-                "--vllm",
-                "block_size=32",
-            ]
+            command += _ON_VLLM
         alone = [*command, *_UNCACHED] if options.engine == "vllm" else command
         asks = greedy_asks(options.model, made.d_model, made.layers, options.tokens, options.guard)
         with serving(alone) as (url, _):

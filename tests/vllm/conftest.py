@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import endoscope
 from endoscope import Probe, ProbeData
 from endoscope.directions import ContrastingTexts, Direction
 from endoscope.engine import Model
+from endoscope.engine.requests import Request
+from tests.engine.streams import check, run
 from tests.tiny import byte_tokenizer, tiny_module
 
 KINDS = ("attn_out", "resid_mid", "mlp_out")
@@ -44,6 +46,12 @@ class Pair:
         self.vllm: Model = endoscope.open(
             name, dtype="float32", engine="vllm", kinds=KINDS, block_size=BLOCK, **settings
         )
+
+    def agree(self, coming: Sequence[tuple[int, Request]]) -> None:
+        """Run requests on vLLM, each from its step on, and check them against the truth."""
+        steps = run(self.vllm.engine._core, coming)
+        for _, request in coming:
+            check(self.transformers, request, steps[request.id])
 
 
 def save(folder: Path, name: str, **options: Any) -> Path:

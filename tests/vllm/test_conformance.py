@@ -147,9 +147,7 @@ def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
             zip([*changes, *changes], [{}, {"a": near}, {"b": ahead}] * 3, strict=False)
         )
     ]
-    steps = run(pair.vllm.engine._core, requests)
-    for _, request in requests:
-        check(pair.transformers, request, steps[request.id])
+    pair.agree(requests)
     with pytest.raises(InputError, match="was not named"):
         pair.vllm.capture(["a"], "resid_post.2")
     assert pair.vllm.typical_norm("resid_post.1") == pytest.approx(

@@ -7,7 +7,6 @@ import torch
 
 pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
 
-from tests.engine.streams import check, run
 from tests.engine.test_stream_core import mix
 from tests.vllm.conftest import Pair
 from tests.vllm.test_pieces import requests
@@ -25,10 +24,7 @@ def test_a_model_run_eagerly(
     monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", str(int(v2)))
     pair = pairs("llama", async_scheduling=late, served_model_name=f"{v2} {late}")
     assert pair.vllm.engine._vllm.vllm_config.use_v2_model_runner == v2
-    coming = mix(5)
-    steps = run(pair.vllm.engine._core, coming)
-    for _, request in coming:
-        check(pair.transformers, request, steps[request.id])
+    pair.agree(mix(5))
     text = "The sea is calm today, " * 6
     mine, its = (one.capture([text], "resid_post.2") for one in (pair.vllm, pair.transformers))
     worst = (mine["resid_post.2"] - its["resid_post.2"]).abs().max()
@@ -43,7 +39,4 @@ def test_graphs_that_are_replayed(
     monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", str(int(v2)))
     pair = pairs("llama", enforce_eager=False, sites=NAMED, served_model_name=f"graphs {v2}")
     assert pair.vllm.engine._vllm.vllm_config.compilation_config.cudagraph_mode.value
-    coming = requests(6, 20, 24)
-    steps = run(pair.vllm.engine._core, coming)
-    for _, request in coming:
-        check(pair.transformers, request, steps[request.id])
+    pair.agree(requests(6, 20, 24))

@@ -40,10 +40,7 @@ def requests(count: int, length: int, tokens: int) -> list[tuple[int, Request]]:
 
 def test_prompts_in_pieces(pairs: Callable[..., Pair]) -> None:
     pair = pairs("llama", max_num_batched_tokens=24, max_num_seqs=8)
-    coming = requests(5, 100, 8)
-    steps = run(pair.vllm.engine._core, coming)
-    for _, request in coming:
-        check(pair.transformers, request, steps[request.id])
+    pair.agree(requests(5, 100, 8))
     text = "The sea is calm today, " * 6
     mine = pair.vllm.capture([text], "resid_post.2")
     its = pair.transformers.capture([text], "resid_post.2")
@@ -53,10 +50,7 @@ def test_prompts_in_pieces(pairs: Callable[..., Pair]) -> None:
 def test_requests_that_are_put_back_and_run_again(pairs: Callable[..., Pair]) -> None:
     """The cache has room for half of what they come to."""
     pair = pairs("llama", num_gpu_blocks_override=12, max_model_len=256, disable_log_stats=False)
-    coming = requests(6, 2 * BLOCK, 2 * BLOCK)
-    steps = run(pair.vllm.engine._core, coming)
-    for _, request in coming:
-        check(pair.transformers, request, steps[request.id])
+    pair.agree(requests(6, 2 * BLOCK, 2 * BLOCK))
     metrics = {one.name: one for one in pair.vllm.engine._vllm.get_metrics()}
     assert metrics["vllm:num_preemptions"].value > 0
 
@@ -67,10 +61,7 @@ def test_two_workers_give_what_one_gives(
 ) -> None:
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0|1")
     pair = pairs("gemma3", tensor_parallel_size=2)
-    coming = mix(5)
-    steps = run(pair.vllm.engine._core, coming)
-    for _, request in coming:
-        check(pair.transformers, request, steps[request.id])
+    pair.agree(mix(5))
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")

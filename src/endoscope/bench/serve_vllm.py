@@ -108,7 +108,10 @@ def _middle(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def setup_for(name: str) -> dict[str, Any]:
-    """Return what a side is to load; each request has weights of a probe and a vector to add."""
+    """Return what a side is to load; each request has weights of a probe and a vector to add.
+
+    Of vLLM, all sides are told the same.
+    """
     model = endoscope.open(name, dtype="float32")
     texts = prose(REQUESTS, shortest=SHORTEST, longest=LONGEST)
     norm = model.typical_norm(f"resid_post.{model.n_layers // 2}")
@@ -118,8 +121,19 @@ def setup_for(name: str) -> dict[str, Any]:
     vectors *= STRENGTH * norm / vectors.norm(dim=-1, keepdim=True)
     return {
         "folder": str(model.loaded.folder),
+        "engine": {
+            "dtype": "float32",
+            "max_model_len": 512,
+            "max_num_seqs": REQUESTS,
+            "enable_prefix_caching": False,  # each run is the same
+        },
+        "sampling": {
+            "max_tokens": NEW_TOKENS,
+            "temperature": 0,
+            "ignore_eos": True,
+            "detokenize": False,
+        },
         "prompts": [list(one.ids) for one in model.tokenizer.encode_batch(texts)],
-        "new_tokens": NEW_TOKENS,
         "layers": model.n_layers,
         "norm": norm,
         "strength": STRENGTH,

@@ -59,10 +59,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
     )
     llm = LLM(
         setup["folder"],
-        dtype="float32",
-        max_model_len=512,
-        max_num_seqs=max(2, len(setup["prompts"])),
-        enable_prefix_caching=False,
+        **setup["engine"],
         distributed_executor_backend="uni",
         skip_tokenizer_init=True,
         additional_config={"endoscope": {"sites": [str(site(setup))]}},
@@ -72,10 +69,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
 
     def asked(order: Order) -> SamplingParams:
         return SamplingParams(
-            max_tokens=setup["new_tokens"],
-            temperature=0,
-            ignore_eos=True,
-            detokenize=False,
+            **setup["sampling"],
             extra_args={"endoscope": order.text} if order.asks else None,
         )
 

@@ -26,13 +26,9 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
     """Open the model."""
     site = f"resid_post.{setup['layers'] // 2}"
     prompts = setup["prompts"]
-    plain = SamplingParams(
-        max_tokens=setup["new_tokens"],
-        temperature=0,
-        ignore_eos=True,
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
+    options = dict(setup["engine"])
+    dtype = options.pop("dtype")
+    plain = SamplingParams(**setup["sampling"], output_kind=RequestOutputKind.FINAL_ONLY)
     weights = torch.tensor(setup["weights"])
     steered = [SteeringSpec.at(site, AddSpec(vector, 1.0)) for vector in setup["vectors"]]
     loop = asyncio.new_event_loop()  # the engine belongs to the loop that it starts in
@@ -42,14 +38,10 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
         model = load_model(
             setup["folder"],
             backend="vllm-static",
-            dtype="float32",
+            dtype=dtype,
             static_points=[site],
             static_writes=[site],
-            extra_vllm_kwargs={
-                "max_model_len": 512,
-                "max_num_seqs": max(2, len(prompts)),
-                "enable_prefix_caching": False,
-            },
+            extra_vllm_kwargs=options,
         )
         await model.warmup()
         bare = model.engine.generate
@@ -80,7 +72,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
         if probes:
             for ids, found, weight in zip(prompts, rows, weights, strict=True):
                 (captured,) = found.values()
-                assert len(captured) == len(ids) + setup["new_tokens"] - 1
+                assert len(captured) == len(ids) + setup["sampling"]["max_tokens"] - 1
                 torch.softmax(captured @ weight.T, dim=-1)
 
     def run(probes: bool, interventions: bool) -> dict[str, Any]:

@@ -22,16 +22,13 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
     """Open the model."""
     llm = LLM(
         setup["folder"],
-        dtype="float32",
-        max_model_len=512,
-        max_num_seqs=max(2, len(setup["prompts"])),
-        enable_prefix_caching=False,
+        **setup["engine"],
         distributed_executor_backend="uni",
         skip_tokenizer_init=True,
     )
     prompts: list[Any] = [{"prompt_token_ids": ids} for ids in setup["prompts"]]
     vectors, weights = torch.tensor(setup["vectors"]), torch.tensor(setup["weights"])
-    layer = setup["layers"] // 2
+    layer, most = setup["layers"] // 2, setup["sampling"]["max_tokens"]
 
     def asked(vector: torch.Tensor, probes: bool, interventions: bool) -> SamplingParams:
         extra: dict[str, Any] = {}
@@ -41,10 +38,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
             steering = {"activations": vector[None], "layer_indices": [layer]}
             extra["apply_steering_vectors"] = [steering]
         return SamplingParams(
-            max_tokens=setup["new_tokens"],
-            temperature=0,
-            ignore_eos=True,
-            detokenize=False,
+            **setup["sampling"],
             extra_args=extra or None,
         )
 
@@ -55,7 +49,7 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
         if probes:
             for output, weight in zip(outputs, weights, strict=True):
                 (rows,) = output.activations["residual_stream"]
-                assert len(rows) == len(output.prompt_token_ids) + setup["new_tokens"] - 1
+                assert len(rows) == len(output.prompt_token_ids) + most - 1
                 torch.softmax(rows @ weight.T, dim=-1)
         return {"tokens": [list(one.outputs[0].token_ids) for one in outputs]}
 

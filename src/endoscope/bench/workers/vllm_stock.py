@@ -14,20 +14,15 @@ from vllm import LLM, SamplingParams
 
 
 def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
-    """Open the model in float32, compiled, without a cache of prefixes: each run is the same."""
+    """Open the model, compiled."""
     llm = LLM(
         setup["folder"],
-        dtype="float32",
-        max_model_len=512,
-        max_num_seqs=max(2, len(setup["prompts"])),
-        enable_prefix_caching=False,
+        **setup["engine"],
         distributed_executor_backend="uni",
         skip_tokenizer_init=True,
     )
     prompts: list[Any] = [{"prompt_token_ids": ids} for ids in setup["prompts"]]
-    plain = SamplingParams(
-        max_tokens=setup["new_tokens"], temperature=0, ignore_eos=True, detokenize=False
-    )
+    plain = SamplingParams(**setup["sampling"])
 
     def run(**_: bool) -> dict[str, Any]:
         outputs = llm.generate(prompts, plain, use_tqdm=False)

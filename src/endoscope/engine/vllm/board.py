@@ -143,8 +143,9 @@ class Board:
     def _check_stage(self, order: Order) -> None:
         """Refuse what one worker of a pipeline would have to know of another's blocks."""
         together = [one.spec.sites for one in order.readouts.values()]
-        gated = (one for one in order.interventions if one.gate is not None)
-        together += ((one.site, *one.gate.readout.spec.sites) for one in gated if one.gate)
+        for one in order.interventions:
+            if one.gate is not None:
+                together.append((one.site, *one.gate.readout.spec.sites))
         for sites in together:
             if len({site in self._here for site in sites}) > 1:
                 raise InputError(

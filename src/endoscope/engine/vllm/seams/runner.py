@@ -87,13 +87,11 @@ class Held:
             self._earlier = {name: Report.read(one) for name, one in plain.items()}
 
     def _ended(self) -> dict[str, dict[str, Any]]:
-        earlier, self._earlier = self._earlier, {}
-        own = self.board.end()
-        nothing = Report()
-        return {
-            name: earlier.get(name, nothing).joined(own.get(name, nothing)).plain()
-            for name in (earlier | own)
-        }
+        reports = self.board.end()
+        for name, one in self._earlier.items():
+            reports[name] = one.joined(reports[name]) if name in reports else one
+        self._earlier = {}
+        return {name: one.plain() for name, one in reports.items()}
 
 
 def _packed(reports: dict[str, dict[str, Any]]) -> Tensor:
