@@ -83,7 +83,7 @@ vllm: .vllm/.installed ## install vLLM, for CPUs, and Endoscope beside it
 	touch $@
 
 # Once more on vLLM's V2 runner, whose kernels are interpreted where there is no GPU.
-V2_TESTS = $(addprefix tests/vllm/test_,v2.py pieces.py cache.py)
+V2_TESTS = $(addprefix tests/vllm/test_,v2.py pieces.py cache.py finite.py)
 
 test-vllm: vllm ## the tests of the vLLM engine, in its environment
 	.vllm/bin/python -m pytest tests/vllm

@@ -21,6 +21,7 @@ from endoscope.artifacts.card import DataRef
 from endoscope.cli.main import app
 from endoscope.directions import Direction
 from endoscope.engine.requests import Request
+from endoscope.engine.transformers import TransformersEngine
 from endoscope.errors import InputError
 from endoscope.guard import UnscoredError
 from endoscope.models import Site
@@ -214,6 +215,9 @@ DOCUMENT = (
 )
 
 
+TOKENS = "labels: {X: {}}\nprobe: good-probe-1"
+
+
 def test_a_policy_that_judges_answers_as_a_whole(tiny: Path) -> None:
     file = tiny / "judging.yaml"
     file.write_text(DOCUMENT.format(probe="good-document"))
@@ -262,6 +266,26 @@ def test_a_policy_that_cannot_be_used_here(tiny: Path, content: str, says: str) 
     file.write_text(content)
     with pytest.raises(InputError, match=says):
         load(Options(str(tiny / "tiny"), guards={"policy": str(file)}))
+
+
+@pytest.mark.parametrize("content", [DOCUMENT.format(probe="good-document"), TOKENS])
+def test_what_an_engine_does_not_read_is_refused_before_it_serves(
+    tiny: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On vLLM, sites that were not named; that engine is tested apart."""
+
+    def check(self: TransformersEngine, site: Site) -> None:
+        raise InputError(f"{site} was not named.", "Name it.")
+
+    monkeypatch.setattr(TransformersEngine, "check", check)
+    file = tiny / "policy.yaml"
+    file.write_text(content)
+    for options, of in (
+        ({"guards": {"hide": str(file)}}, "policy hide"),
+        ({"probes": {"words": tiny / "good-probe-1"}}, "probe good"),
+    ):
+        with pytest.raises(InputError, match=rf"{of}: resid_post\.\d was not named"):
+            load(Options(str(tiny / "tiny"), **options))  # type: ignore[arg-type]
 
 
 def test_it_does_not_listen_beyond_this_machine_without_keys() -> None:

@@ -9,6 +9,7 @@ from endoscope import Site, ablate, add, clamp
 from endoscope.engine.batching import Row
 from endoscope.engine.requests import Request, Sampling
 from endoscope.errors import InputError
+from endoscope.server.guards_loading import check_sites
 from tests.engine.streams import check, greedy, readout, run, same
 from tests.engine.test_stream_core import mix
 from tests.vllm.conftest import KINDS, Pair
@@ -141,6 +142,8 @@ def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
         ),
     ]
     near, ahead = readout("resid_post.1"), readout("resid_post.0", "mlp_out.1", look_ahead=2)
+    with pytest.raises(InputError, match=r"probe p: resid_pre\.1 was not named"):
+        check_sites(readout("resid_pre.1"), pair.vllm, "probe p")
     requests = [
         (number, greedy(str(number), (256, *range(9 * number)), 9, readouts, change))
         for number, (change, readouts) in enumerate(

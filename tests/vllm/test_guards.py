@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from endoscope.engine.batching import Row
 from endoscope.engine.requests import Request, Sampling, Step
 from endoscope.guard import Redaction
 from endoscope.probes import Probe, ProbeData
-from endoscope.readouts import LogisticHead, TokenScores
+from endoscope.readouts import LogisticHead, Readout, TokenScores
 from endoscope.server.loading import Options, load
 from endoscope.server.served import Limits, Served
 from tests.server.serving import eventually, running
@@ -25,6 +25,10 @@ from tests.vllm.conftest import MODEL
 
 SITES = "resid_post.9,resid_post.20"
 FOODS = ("bread", "cheese", "apples", "fish", "carrots", "honey", "eggs", "rice", "tea", "milk")
+GOODS = (
+    *("paper", "stones", "letters", "books", "lamps"),
+    *("chairs", "shoes", "tools", "paint", "rope"),
+)
 SAID = [
     "She went to the shop and bought {} for her mother.",
     "There was {} on the table, and a red book.",
@@ -40,7 +44,9 @@ PROMPTS = [
     "A list of things to buy: 1. rice 2.",
     "Yesterday the weather was cold and",
 ]
+SHOPPING = [PROMPTS[4], "He bought paper, rope, paint and", "The old chairs and lamps, made of"]
 TOKENS = 40
+THRESHOLD = 0.5  # of a whole answer
 PUSH = {"kind": "add", "site": "resid_post.20", "strength": 90}
 """What the broken probe cannot stand, and the model can."""
 
@@ -69,6 +75,19 @@ def policies(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     details = probe.card.details | {"calibration": {"scale": [1e308], "shift": [0.0]}}
     card = probe.card.model_copy(update={"details": details})
     replace(probe, head=head, card=card).save(folder / "broken")
+    about = [
+        {"id": said.format(thing), "text": said.format(thing), "label": label}
+        for label, things in (("FOOD", FOODS), ("ELSE", GOODS))
+        for said in SAID
+        for thing in things
+    ]
+    (folder / "topic.jsonl").write_text("\n".join(map(json.dumps, about)), encoding="utf-8")
+    Probe.fit(model, ProbeData.read(folder / "topic.jsonl"), sites="resid_post.15").save(
+        folder / "topic"
+    )
+    rule = {"FOOD": {"threshold": THRESHOLD, "action": "stop"}}
+    judging = {"name": "topic", "probe": "topic", "scope": "document", "labels": rule}
+    (folder / "topic.yaml").write_text(json.dumps(judging), encoding="utf-8")
     for name, action, reads in (
         ("hide", "redact", "food"),
         ("end", "stop", "food"),
@@ -81,7 +100,7 @@ def policies(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             "labels": {"FOOD": {"threshold": 0.6, "action": action}},
         }
         (folder / f"{name}.yaml").write_text(json.dumps(policy), encoding="utf-8")
-    return {name: str(folder / f"{name}.yaml") for name in ("hide", "end", "broken")}
+    return {name: str(folder / f"{name}.yaml") for name in ("hide", "end", "broken", "topic")}
 
 
 class Serving(NamedTuple):
@@ -171,6 +190,21 @@ def asked(ids: Sequence[int], guard: str, **more: Any) -> dict[str, Any]:
     return {**body, "endoscope": ours, **more}
 
 
+def about_food(
+    model: Model, readouts: Mapping[str, Readout], ids: Sequence[int]
+) -> list[tuple[Step, float]]:
+    """How much transformers finds a text to be about food with each token that it goes on with."""
+    sampling = Sampling(TOKENS, temperature=0.0, ignore_eos=True)
+    steps = list(model.engine.iterate(Request("r", tuple(ids), sampling, readouts)))
+    (readout,) = readouts.values()
+    food = readout.labels.index("FOOD")
+    read = {one.position: one for step in steps for got in step.readings.values() for one in got}
+    return [
+        (step, float(read[len(ids) + number].probabilities[food]))
+        for number, step in enumerate(steps)
+    ]
+
+
 def redacted(serving: Serving, model: Model, ids: Sequence[int]) -> Redaction:
     """The oracle: what the guard makes of the finished text, as transformers reads it at once."""
     guard = serving.served.guards["hide"]
@@ -251,6 +285,21 @@ def test_a_stop_ends_the_request_in_vllm(
     (stopped,) = sent
     serving.plain(prompts[1], "end")  # with it comes what the core has sent since
     assert decided <= sent[stopped] < TOKENS // 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_is_judged_as_a_whole(serving: Serving, model: Model, stream: bool) -> None:
+    """What goes out ends before the first token with which it is found to be about food."""
+    prompts = [model.tokenizer.encode(prompt).ids for prompt in SHOPPING]
+    answers = serving.ask(*(asked(ids, "topic", stream=stream) for ids in prompts))
+    for ids, answer in zip(prompts, answers, strict=True):
+        judged = about_food(model, serving.served.guards["topic"].readouts, ids)
+        found = [number for number, (_, score) in enumerate(judged) if score >= THRESHOLD]
+        assert answer.text == "".join(step.text for step, _ in judged[: (*found, TOKENS)[0]])
+        assert answer.finish == ("content_filter" if found else "length")
+        assert answer.text
+    assert {answer.finish for answer in answers} == {"content_filter", "length"}
+    serving.nothing_runs()
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -43,6 +43,14 @@ class Engine(Protocol):
         """What this engine can do with its model."""
         ...
 
+    def check(self, site: Site) -> None:
+        """Refuse a site that cannot be reached here.
+
+        Raises:
+            InputError: names what can.
+        """
+        ...
+
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run here.
 

@@ -119,7 +119,7 @@ def read(
         InputError: the model has no such site, or a document is longer than the model can read.
     """
     for site in sites:
-        engine.anatomy.check(site)
+        engine.check(site)
     check_lengths(engine, [(document.id, document.row) for document in documents])
     rows = [document.row for document in documents]
     total = sum(len(row.ids) for row in rows)

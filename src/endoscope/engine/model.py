@@ -237,7 +237,7 @@ class Model:
         """
         wanted = parse_sites(sites)
         for site in wanted:
-            self.loaded.anatomy.check(site)
+            self.engine.check(site)
         ids = named(texts, ids)
         asked = None if part is None else part_of(part, ids, texts)
         if asked is not None:

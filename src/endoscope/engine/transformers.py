@@ -60,11 +60,15 @@ class TransformersEngine:
             "transformers", self.anatomy.kinds, self.anatomy.causal, midway=self.anatomy.causal
         )
 
+    def check(self, site: Site) -> None:
+        """Refuse a site that this model does not have (see `Engine.check`)."""
+        self.anatomy.check(site)
+
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""
         compiled = compile_interventions(interventions, self.anatomy.d_model, self._norms)
         for site in sorted(compiled.sites):
-            self.anatomy.check(site)
+            self.check(site)
         if not self.anatomy.causal and any(one.positions == "generated" for one in interventions):
             raise InputError(
                 "This model does not generate, so nothing is at the positions `generated`.",
@@ -134,7 +138,7 @@ class TransformersEngine:
             self.loaded.ends,
             self.compile,
             self.tokenizer.unscored,
-            self.anatomy.check,
+            self.check,
         )
 
     def read(

@@ -11,6 +11,7 @@ from endoscope.guard.loading import ProbeScorer, languages, load_scorers, probe_
 from endoscope.guard.side import SideWatch
 from endoscope.interventions import Intervention
 from endoscope.probes import Probe
+from endoscope.readouts import Readout
 from endoscope.server.guards import JUDGE, ServedGuard, Side, reading_guard
 
 _STREAMING = "pii-gemma-3-270m-stream"
@@ -61,6 +62,7 @@ def _load(name: str, where: str, model: Model, check: Check, device: str) -> Ser
     scorer = _streaming(name, policy, [s for s in scorers.values() if isinstance(s, ProbeScorer)])
     limits = thresholds(policy, scorer)
     if scorer.probe.card.model.relation(model.fingerprint) == "same":
+        check_sites(scorer.probe.readout, model, f"policy {name}")
         return reading_guard(
             name, policy, scorer.probe.readout, limits, offline, languages(scorer.probe)
         )
@@ -84,7 +86,21 @@ def _judging(name: str, policy: Policy, model: Model) -> ServedGuard:
             f"The probe of the policy {name} does not judge texts of this model.",
             "Fit one with document labels on the model that is served.",
         )
+    check_sites(probe.readout, model, f"policy {name}")
     return reading_guard(name, policy, probe.readout, thresholds(policy, probe), offline=None)
+
+
+def check_sites(readout: Readout, model: Model, of: str) -> None:
+    """Refuse what reads sites that the engine was not started with.
+
+    Raises:
+        InputError: says which, and of what.
+    """
+    for site in readout.spec.sites:
+        try:
+            model.engine.check(site)
+        except InputError as error:
+            raise InputError(f"The {of}: {error.message}", error.hint) from None
 
 
 def _streaming(name: str, policy: Policy, scorers: Sequence[ProbeScorer]) -> ProbeScorer:

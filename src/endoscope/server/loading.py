@@ -15,7 +15,7 @@ from endoscope.models import SiteKind
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
 from endoscope.server.auth import Keys
-from endoscope.server.guards_loading import load_guards
+from endoscope.server.guards_loading import check_sites, load_guards
 from endoscope.server.served import Limits, Served
 from endoscope.server.variants import VariantFile, make_variants
 
@@ -135,7 +135,8 @@ def load_readout(folder: Path, model: Model) -> Readout:
         model: the one that is served.
 
     Raises:
-        InputError: it is of another model, or cannot score a stream.
+        InputError: it is of another model, cannot score a stream, or reads elsewhere than the
+            engine was started for.
     """
     probe = Probe.load(folder)
     check_model(probe.card.model, model.fingerprint, f"probe {probe.name}")
@@ -145,6 +146,7 @@ def load_readout(folder: Path, model: Model) -> Readout:
             f"The probe {probe.name} reads the whole text twice, so it cannot score a stream.",
             "Fit one with --readings 1.",
         )
+    check_sites(readout, model, f"probe {probe.name}")
     return readout
 
 

@@ -8,9 +8,7 @@ this file at start-up, in each process of vLLM, where its folder is on `PYTHONPA
 from types import SimpleNamespace
 
 from triton.backends import backends
-from triton.language.extra import libdevice
 
 backends.setdefault(
     "cpu", SimpleNamespace(driver=SimpleNamespace(is_active=lambda: False), compiler=None)
 )
-libdevice.isnan = lambda x: x != x  # of the library of GPUs, which is not there

@@ -65,7 +65,7 @@ class VllmEngine:
         named = parse_sites(list(sites)) if sites else []
         self._ordering = Ordering(loaded, norms, kinds, named)
         for site in named:
-            self._ordering.check(site)
+            self.check(site)
         given = dict(options.pop("additional_config", None) or {})
         ours = {"kinds": list(kinds), "sites": list(map(str, named)), **given.get(KEY, {})}
         arguments = {
@@ -93,6 +93,10 @@ class VllmEngine:
         kinds, sites = self._ordering.kinds, self._ordering.sites
         return Capabilities("vllm", kinds, causal=True, midway=False, sites=sites or None)
 
+    def check(self, site: Site) -> None:
+        """Refuse a site that is not there, or was not asked for (see `Engine.check`)."""
+        self._ordering.check(site)
+
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""
         return self._ordering.compile(interventions)
@@ -105,7 +109,7 @@ class VllmEngine:
             self.loaded.ends,
             self.compile,
             self.tokenizer.unscored,
-            self._ordering.check,
+            self.check,
         )
 
     def _order(self, running: Running) -> Order:
@@ -122,7 +126,7 @@ class VllmEngine:
     ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
         """Run rows and yield what was read, one after the other (see `Engine.read`)."""
         for site in sites:
-            self._ordering.check(site)
+            self.check(site)
         changes = _at_once(interventions)
 
         def order(row: Row) -> Order:

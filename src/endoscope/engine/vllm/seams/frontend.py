@@ -80,7 +80,9 @@ def _reporting(original: Any) -> Any:
     @wraps(original)
     def process_outputs(self: Any, outputs: Any, *args: Any, **named: Any) -> Any:
         for one in outputs:
-            if one.num_nans_in_logits:  # counted where VLLM_COMPUTE_NANS_IN_LOGITS says so
+            if (
+                one.num_nans_in_logits
+            ):  # by `runner.not_finite`, where VLLM_COMPUTE_NANS_IN_LOGITS says so
                 _report(self, one, [Report(fault="The model's output is not finite.")])
             beside = one.ec_transfer_params
             if not beside or KEY not in beside:

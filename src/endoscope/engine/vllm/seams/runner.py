@@ -94,6 +94,15 @@ class Held:
         return {name: one.plain() for name, one in reports.items()}
 
 
+def not_finite(logits: Tensor) -> Tensor:
+    """Return for each row `[rows]` of logits whether it has what is no number, as 0 or 1.
+
+    In place of vLLM's own count, which leaves out infinities. Those below are not looked for:
+    tokens that a request may not have are given one.
+    """
+    return (~logits.amax(-1).isfinite()).int()
+
+
 def _packed(reports: dict[str, dict[str, Any]]) -> Tensor:
     """Return reports as bytes `[n]`.
 

@@ -3,10 +3,11 @@
 from functools import wraps
 from typing import Any
 
+from vllm.v1.worker import gpu_model_runner
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-from endoscope.engine.vllm.seams.runner import Held, executing, loading, sampling
+from endoscope.engine.vllm.seams.runner import Held, executing, loading, not_finite, sampling
 
 
 def take_hold() -> None:
@@ -17,6 +18,7 @@ def take_hold() -> None:
     GPUModelRunner.execute_model = executing(GPUModelRunner.execute_model)
     GPUModelRunner._model_forward = _running(GPUModelRunner._model_forward)
     GPUModelRunner.sample_tokens = sampling(GPUModelRunner.sample_tokens)
+    gpu_model_runner.count_nans_per_row = not_finite
 
 
 def _running(original: Any) -> Any:

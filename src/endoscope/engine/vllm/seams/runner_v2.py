@@ -8,8 +8,9 @@ from functools import wraps
 from typing import Any
 
 from vllm.v1.worker.gpu.model_runner import GPUModelRunner
+from vllm.v1.worker.gpu.sample import sampler
 
-from endoscope.engine.vllm.seams.runner import Held, executing, loading, sampling
+from endoscope.engine.vllm.seams.runner import Held, executing, loading, not_finite, sampling
 
 
 def take_hold() -> None:
@@ -18,6 +19,7 @@ def take_hold() -> None:
     GPUModelRunner.execute_model = executing(GPUModelRunner.execute_model)
     GPUModelRunner.prepare_inputs = _preparing(GPUModelRunner.prepare_inputs)
     GPUModelRunner.sample_tokens = sampling(GPUModelRunner.sample_tokens)
+    sampler.get_num_nans = not_finite
 
 
 def _preparing(original: Any) -> Any:
