@@ -10,6 +10,7 @@ from tests.engine.streams import readout
 
 from endoscope import Site, ablate, add, clamp
 from endoscope.engine.vllm.board import Board, Rows
+from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.orders import Order, parse
 from endoscope.engine.vllm.remote import RemoteReadings
 from endoscope.engine.vllm.reports import Report
@@ -76,7 +77,7 @@ def test_each_row_is_changed_as_its_request_says_and_padding_is_not() -> None:
         one.admit(name, Order((change,), {SITE: 3.0}).text, PROMPT[:2])
     one.admit("plain", Order(readouts={"p": READ}).text, PROMPT[:2])
     values = torch.randn(9, D)
-    rows = [Rows("b", 0, 2, 0), Rows("plain", 2, 1, 5), Rows("stranger", 3, 1, 0)]
+    rows = [Rows("b", 0, 2, 0), Rows("plain", 2, 1, 0), Rows("stranger", 3, 1, 0)]
     rows += [Rows("a", 4, 1, 7), Rows("c", 5, 2, 3)]
     one.begin(rows, 9)
     found = one.visit(SITE, values)
@@ -94,6 +95,56 @@ def test_each_row_is_changed_as_its_request_says_and_padding_is_not() -> None:
     assert torch.equal(found[7:], values[7:])
 
 
+def test_tokens_that_were_left_out_are_a_fault() -> None:
+    """Scores that follow would be of other tokens than they say."""
+    one = board()
+    one.admit("scores", order().text, PROMPT)
+    one.admit("values", Order(sites=(SITE,)).text, PROMPT)
+    rows = [Rows("scores", 0, 4, 16), Rows("values", 4, 4, 16)]
+    for report in passed(one, rows, torch.randn(8, D)).values():
+        assert report.fault == "The model did not run all of its tokens."
+        assert not report.scores
+        assert not report.values
+
+
+def test_rows_that_are_not_those_of_the_pass_are_a_fault() -> None:
+    one = board()
+    one.admit("a", order().text, PROMPT)
+    one.begin([Rows("a", 0, 10, 0)], 10)
+    one.act(torch.randn(5, D), None, [SITE])
+    report = one.end()["a"]
+    assert report.fault == "The model does not run the rows of this pass at once."
+    assert not report.scores
+
+
+def test_with_buffers_a_stage_has_room_for_what_acts_there() -> None:
+    """Of a pipeline of two: the other stage has its own, and what is refused leaves nothing."""
+    other = Site.parse("resid_post.0")
+    buffers = {SITE: Buffers(SITE, 2, 3, 8, D, torch.device("cpu"))}
+    one = Board(
+        *(D, torch.device("cpu")), reports=True, armed=[SITE, other], here=[SITE], buffers=buffers
+    )
+    norms = {SITE: 3.0, other: 3.0}
+    both = tuple(add(PUSH, 2.0, site=site, units="absolute") for site in (other, SITE))
+    for _ in range(9):
+        for name in "abcd":
+            one.admit(name, Order(both, norms).text, PROMPT)
+        faults = {name: report.fault for name, report in passed_all(one, "abcd").items()}
+        assert list(faults) == ["d"]
+        assert "no room left" in str(faults["d"])
+        for name in "abcd":
+            one.release(name)
+    one.admit("a", Order(both, norms).text, PROMPT)
+    assert passed_all(one, "a") == {}
+
+
+def passed_all(one: Board, names: str) -> dict[str, Report]:
+    values = torch.randn(len(names), D)
+    one.begin([Rows(name, number, 1, 0) for number, name in enumerate(names)], len(values))
+    one.act(values, None, [SITE])
+    return one.end()
+
+
 def test_a_slot_is_given_again() -> None:
     one = board()
     text = Order((add(PUSH, 2.0, site=SITE),), {SITE: 3.0}).text
@@ -104,7 +155,7 @@ def test_a_slot_is_given_again() -> None:
             one.release(str(number))
             one.release(str(number))
     assert passed(one, [Rows("3", 0, 1, 0)], torch.zeros(1, D)) == {}
-    assert next(one._new) == 69  # 67 stay, and one comes and goes
+    assert next(one._slot) == 69  # 67 stay, and one comes and goes
 
 
 @pytest.mark.parametrize(

@@ -132,13 +132,14 @@ def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
     sites = ("resid_post.0", "resid_post.1", "resid_pre.2", "mlp_out.1")
     config = {"endoscope": {"buffers": True}}
     pair = pairs("llama", sites=sites, enforce_eager=False, additional_config=config)
+    vectors = torch.randn(4, 32, generator=torch.Generator().manual_seed(3))
     changes = [
         (),
-        (add(torch.randn(32), 2.0, site="resid_post.1", units="absolute"),),
-        (ablate(torch.randn(32), site="mlp_out.1", positions="generated"),),
+        (add(vectors[0], 2.0, site="resid_post.1", units="absolute"),),
+        (ablate(vectors[1], site="mlp_out.1", positions="generated"),),
         (
-            add(torch.randn(32), 3.0, site="resid_post.0", units="absolute", positions="prompt"),
-            clamp(torch.randn(32), 1.0, site="resid_pre.2", units="absolute"),
+            add(vectors[2], 3.0, site="resid_post.0", units="absolute", positions="prompt"),
+            clamp(vectors[3], 1.0, site="resid_pre.2", units="absolute"),
         ),
     ]
     near, ahead = readout("resid_post.1"), readout("resid_post.0", "mlp_out.1", look_ahead=2)

@@ -59,18 +59,16 @@ def test_it_comes_to_the_text_of_the_embedded_engine(url: str, sea: Path) -> Non
 
 
 def test_what_is_asked_for_wrongly_is_refused(url: str) -> None:
-    for wrong in (
-        {"interventions": [{"kind": "add", "direction": "sea", "strength": 1e9}]},
-        {
-            "interventions": [
-                {"kind": "add", "site": "mlp_out.3", "vector": [1.0] * 576, "strength": 1}
-            ]
-        },
-        {"probes": ["nobody"]},
+    elsewhere = {"kind": "add", "site": "mlp_out.3", "vector": [1.0] * 576, "strength": 1}
+    for wrong, says in (
+        ({"interventions": [{"kind": "add", "direction": "sea", "strength": 1e9}]}, "strength"),
+        ({"interventions": [elsewhere]}, "mlp_out.3 is not read"),
+        ({"probes": ["nobody"]}, "no probe"),
     ):
         sent = body(endoscope=wrong)
         answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
-        assert 400 <= answer.status_code < 500, answer.text
+        assert 400 <= answer.status_code < 500
+        assert says in answer.json()["error"]["message"]
 
 
 def test_a_guard_on_a_side_model_takes_personal_data_out(url: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
 import endoscope
-from endoscope import Probe
+from endoscope import Probe, add
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
@@ -92,22 +93,31 @@ def test_a_request_twice_is_read_whole_twice(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "ours",
+    ("ours", "says"),
     [
-        {"probes": ["nobody"]},
-        {"interventions": [{"kind": "add", "direction": "nobody", "strength": 1}]},
-        {"interventions": [{**PUSH, "strength": 1e9}]},
-        {"interventions": [{"kind": "ablate", "site": "mlp_out.3", "basis": [[1.0] * 576]}]},
-        {"interventions": [{"kind": "ablate", "site": "resid_post.3", "basis": [[1.0] * 5]}]},
-        {"interventions": "code"},
-        {"guards": ["pii"]},
-        [],
+        ({"probes": ["nobody"]}, "no probe"),
+        (
+            {"interventions": [{"kind": "add", "direction": "nobody", "strength": 1}]},
+            "no direction",
+        ),
+        ({"interventions": [{**PUSH, "strength": 1e9}]}, "strength"),
+        (
+            {"interventions": [{"kind": "ablate", "site": "mlp_out.3", "basis": [[1.0] * 576]}]},
+            "mlp_out.3 is not read",
+        ),
+        (
+            {"interventions": [{"kind": "ablate", "site": "resid_post.3", "basis": [[1.0] * 5]}]},
+            "this model has 576",
+        ),
+        ({"interventions": "code"}, "list"),
+        ({"guards": ["pii"]}, "`interventions` and `probes`"),
+        ([], "object"),
     ],
 )
-def test_what_cannot_be_had_is_refused(url: str, ours: Any) -> None:
+def test_what_cannot_be_had_is_refused(url: str, ours: Any, says: str) -> None:
     answer = httpx.post(f"{url}/v1/chat/completions", json=body(endoscope=ours), timeout=60)
     assert 400 <= answer.status_code < 500
-    assert answer.json()["error"]["message"]
+    assert says in answer.json()["error"]["message"]
 
 
 def test_completions_too(url: str, model: Model) -> None:
@@ -122,8 +132,19 @@ def test_an_order_that_a_client_writes_itself_is_checked(url: str) -> None:
     for order in ("{}", Order(sites=(endoscope.Site.parse("resid_post.999"),)).text, [1]):
         sent = body(vllm_xargs={"endoscope": order})
         answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
-        assert 400 <= answer.status_code < 500
+        assert answer.status_code == 400
     ask(url)  # it goes on
+
+
+def test_an_order_on_another_way_in_is_refused(url: str) -> None:
+    """There nobody would hear of a fault, and the answer would be plain."""
+    order = Order((add(torch.ones(576), 1.0, site="resid_post.14", units="absolute"),)).text
+    sent = {"model": MODEL, "input": "Hello", "max_output_tokens": 3}
+    assert httpx.post(f"{url}/v1/responses", json=sent, timeout=60).status_code == 200
+    sent["vllm_xargs"] = {"endoscope": order}
+    answer = httpx.post(f"{url}/v1/responses", json=sent, timeout=60)
+    assert answer.status_code == 400
+    assert "Send it through the engine" in answer.text
 
 
 def test_what_goes_round_the_object_is_refused(url: str) -> None:

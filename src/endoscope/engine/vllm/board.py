@@ -45,6 +45,7 @@ class _Admitted:
         read: where something of it is read here.
         sites: those of them whose values are wanted themselves.
         next: the first position that was not read yet.
+        sent: the first position whose values were not sent yet.
         fault: why it cannot go on, if it cannot.
     """
 
@@ -95,8 +96,12 @@ class Board:
         self._operator = Operator(device, torch.float32)
         self._known: dict[str, _Admitted] = {}
         self._free: list[int] = []
-        self._new = count(1)  # slots
+        self._slot = count(1)
+        # Of the pass that is running: whose the rows are, and where they are changed and read.
         self._rows: list[tuple[_Admitted, Rows]] = []
+        self._total = 0
+        self._slots = self._positions = torch.zeros(0, dtype=torch.long, device=device)
+        self._written = self._read = frozenset[Site]()
         self._values: dict[Site, Tensor] = {}
         self._tokens: list[tuple[int, Stream]] = []
         self._together: list[Together] = []  # of those
@@ -134,10 +139,14 @@ class Board:
                     "Use a probe with a look-ahead or at a later site than the intervention's; or "
                     "start with enforce_eager.",
                 )
-            slot = self._free.pop() if self._free else next(self._new)
-            length = order.prompt_length(prompt)
-            self._operator.admit(slot, compiled, length, unscored=unscored)
-            self._check_room(slot, compiled)
+            slot = self._free.pop() if self._free else next(self._slot)
+            self._operator.admit(slot, compiled, order.prompt_length(prompt), unscored=unscored)
+            try:
+                self._check_room(compiled)
+            except InputError:
+                self._operator.release(slot)
+                self._free.append(slot)
+                raise
         return _Admitted(order, slot, unscored, self._read_here)
 
     def _check_stage(self, order: Order) -> None:
@@ -153,16 +162,11 @@ class Board:
                     "probe reads on one, and a gate acts on the one where its probe reads."
                 )
 
-    def _check_room(self, slot: int, compiled: Compiled) -> None:
-        if self.buffers is None:
-            return
-        try:
-            for site in compiled.stages:
-                self.buffers[site].check(self._operator)
-        except InputError:
-            self._operator.release(slot)
-            self._free.append(slot)
-            raise
+    def _check_room(self, compiled: Compiled) -> None:
+        """Refuse what has no room in the buffers of this worker."""
+        for site, buffers in (self.buffers or {}).items():
+            if site in compiled.stages:
+                buffers.check(self._operator)
 
     def release(self, name: str) -> None:
         """Forget a request; unknown ones are ignored."""
@@ -208,6 +212,10 @@ class Board:
             sites: at the place, in order.
         """
         if self.buffers is None and self.sites.isdisjoint(sites):
+            return
+        if self.buffers is None and len(hidden) != self._total:
+            for known, _ in self._rows:
+                known.fault = "The model does not run the rows of this pass at once."
             return
         # A tensor of its own: what is kept of it is read after the model has written over `hidden`.
         value = hidden.to(torch.float32, copy=True)
@@ -255,12 +263,10 @@ class Board:
         """Feed the readouts; those that are alike and bring a token each are scored at once."""
         tokens: list[tuple[int, Stream]] = []
         for known, one in self._rows:
-            # What is run again after a preemption was read already.
-            skipped = max(0, min(one.length, known.next - one.position))
-            known.next = max(known.next, one.position + one.length)
-            if known.readings is None or skipped == one.length:
+            if known.readings is None or (new := self._new_rows(known, one, known.next)) is None:
                 continue
-            first, end = one.first + skipped, one.first + one.length
+            known.next = one.position + one.length
+            first, end = new
             if end - first == 1:
                 tokens += ((first, stream) for stream in known.readings.streams)
                 continue
@@ -275,13 +281,24 @@ class Board:
 
     def _report(self, known: _Admitted, rows: Rows) -> Report:
         values: Mapping[Site, Tensor] = {}
-        skipped = max(0, min(rows.length, known.sent - rows.position))
-        if known.sites and skipped < rows.length:
-            mine = slice(rows.first + skipped, rows.first + rows.length)
-            values = {site: self._values[site][mine].clone() for site in known.sites}
+        if known.sites and (new := self._new_rows(known, rows, known.sent)) is not None:
+            values = {site: self._values[site][slice(*new)].clone() for site in known.sites}
             known.sent = rows.position + rows.length
         readings = known.readings
         if readings is None:
             return Report(values=values, fault=known.fault)
         fault = known.fault or readings.fault
         return Report(readings.ready(), readings.rest(), values, fault)
+
+    def _new_rows(self, known: _Admitted, rows: Rows, done: int) -> tuple[int, int] | None:
+        """Return where the rows from a position on begin and end; None: there are none.
+
+        What is run again after a preemption was done already. What was left out is a fault: all
+        that follows would be of other tokens than it says.
+        """
+        if rows.position > done:
+            known.fault = known.fault or "The model did not run all of its tokens."
+        skipped = max(0, done - rows.position)
+        if known.fault or skipped >= rows.length:
+            return None
+        return rows.first + skipped, rows.first + rows.length

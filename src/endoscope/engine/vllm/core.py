@@ -52,7 +52,7 @@ class VllmCore:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self._running or self._kept)
+        return not (self._running or self._kept or self._read)
 
     def add(self, request: Request) -> None:
         """Let a request wait for its turn.

@@ -9,8 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from vllm import EngineArgs
+from vllm.plugins import load_general_plugins
+from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from endoscope.engine.base import Capabilities
@@ -19,12 +22,14 @@ from endoscope.engine.preparing import Preparing
 from endoscope.engine.requests import DEFAULT, Limits, Request, Step
 from endoscope.engine.running import Running
 from endoscope.engine.streaming import Steps, Streams
+from endoscope.engine.vllm import op
 from endoscope.engine.vllm.core import VllmCore
 from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.orders import Order
 from endoscope.engine.vllm.reports import Report
+from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.names import FAMILIES
-from endoscope.engine.vllm.seams.settings import KEY
+from endoscope.engine.vllm.seams.settings import KEY, Settings, unsupported
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, SiteKind, Vocabulary, parse_sites
@@ -67,8 +72,9 @@ class VllmEngine:
         for site in named:
             self.check(site)
         given = dict(options.pop("additional_config", None) or {})
-        ours = {"kinds": list(kinds), "sites": list(map(str, named)), **given.get(KEY, {})}
-        arguments = {
+        here = {"kinds": list(kinds), "sites": list(map(str, named))}
+        ours = {**given.get(KEY, {}), **here}
+        arguments: dict[str, Any] = {
             "model": str(loaded.folder),
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "skip_tokenizer_init": True,
@@ -76,12 +82,8 @@ class VllmEngine:
             "additional_config": given | {KEY: ours},
             **options,
         }
-        os.environ.setdefault("VLLM_COMPUTE_NANS_IN_LOGITS", "1")
-        if unknown := set(arguments) - {field.name for field in fields(EngineArgs)}:
-            raise InputError(
-                f"vLLM has no option {min(unknown)!r}.", "Use the names of its `EngineArgs`."
-            )
-        self._vllm = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        os.environ["VLLM_COMPUTE_NANS_IN_LOGITS"] = "1"
+        self._vllm = _started(arguments)
         # Where the last token is to be read, one more than was asked for is generated.
         self.anatomy.max_tokens = self._vllm.model_config.max_model_len - 1
         self._core = VllmCore(self._vllm, self._prepare, self._order)
@@ -136,7 +138,11 @@ class VllmEngine:
         for number, _, reports in self._read(rows, order, batch_tokens):
             parts = [one.values for one in reports if one.values]
             empty = torch.zeros(0, width)
-            yield [number], {s: torch.cat([empty, *(part[s] for part in parts)]) for s in sites}
+            found = {s: torch.cat([empty, *(part[s] for part in parts)]) for s in sites}
+            kept = len(rows[number].ids) - rows[number].start
+            if any(len(value) != kept for value in found.values()):
+                raise RuntimeError("vLLM gave values of other tokens than were asked for.")
+            yield [number], found
 
     def log_likelihood(
         self,
@@ -234,6 +240,48 @@ class VllmEngine:
         if streams is not None:
             streams.close()
         self._vllm.engine_core.shutdown()
+        op.remove()  # where its worker was in this process
+
+
+def _started(arguments: dict[str, Any]) -> LLMEngine:
+    """Start vLLM.
+
+    Raises:
+        InputError: it has no such option or refuses a value, or Endoscope cannot work in it.
+    """
+    if unknown := set(arguments) - {field.name for field in fields(EngineArgs)}:
+        raise InputError(
+            f"vLLM has no option {min(unknown)!r}.", "Use the names of its `EngineArgs`."
+        )
+    load_general_plugins()
+    if not frontend.holds():
+        raise InputError(
+            "vLLM has not loaded Endoscope's plugin, so nothing would be read or changed.",
+            "Name `endoscope` in VLLM_PLUGINS, or unset it.",
+        )
+    try:
+        options = EngineArgs(**arguments)
+        config = options.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise InputError(f"vLLM refuses its options: {_first_line(error)}") from None
+    if reason := unsupported(config):
+        raise InputError(reason)
+    settings = Settings.of(config)
+    if settings is not None and settings.sites == ():
+        raise InputError(
+            "Graphs are replayed, and no sites are named: nothing could be read or changed.",
+            "Name those that are wanted (sites), or give enforce_eager.",
+        )
+    return LLMEngine.from_vllm_config(
+        config, UsageContext.ENGINE_CONTEXT, disable_log_stats=options.disable_log_stats
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """What is wrong, of an error that may have been written by pydantic."""
+    if isinstance(error, ValidationError):
+        return "; ".join(one["msg"] for one in error.errors())
+    return str(error).partition("\n")[0]
 
 
 def _at_once(interventions: Compiled | None) -> tuple[Intervention, ...]:

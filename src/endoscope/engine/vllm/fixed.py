@@ -6,12 +6,14 @@ before the pass), and what stood at the sites that are read (looked at after it)
 is zero.
 """
 
+from itertools import zip_longest
+
 import torch
 from torch import Tensor
 
 from endoscope.errors import InputError
 from endoscope.interventions import Operator
-from endoscope.interventions.bank import transform
+from endoscope.interventions.bank import Bank, transform
 from endoscope.interventions.lowrank import LowRank
 from endoscope.models.sites import Site
 
@@ -31,10 +33,33 @@ class Stage:
     def __init__(self, rows: int, tokens: int, d_model: int, device: torch.device) -> None:
         wide = (torch.zeros(rows, d_model, device=device) for _ in range(2))
         narrow = (torch.zeros(rows, device=device) for _ in range(3))
+        self.bank: Bank | None = None  # what the others were filled with
         self.form = LowRank(*wide, *narrow)
         self.owner = torch.full((rows,), NOBODY, device=device)
         self.program = torch.zeros(tokens, dtype=torch.long, device=device)
         self.keep = torch.zeros(tokens, dtype=torch.bool, device=device)
+
+    def fill(self, bank: Bank | None, slots: Tensor, positions: Tensor) -> None:
+        """Do what a bank says to rows of these slots and positions, `[n]` each; None: nothing."""
+        if bank is self.bank is None:
+            return
+        self.program.zero_()
+        self.keep.zero_()
+        if bank is not None:
+            if bank is not self.bank:  # a bank stays what it is until requests come or go
+                self._copy(bank)
+            program, keep = bank.plan(slots, positions)
+            self.program[: len(program)] = program
+            if keep is not None:
+                self.keep[: len(keep)] = keep
+        self.bank = bank
+
+    def _copy(self, bank: Bank) -> None:
+        used = len(bank.owner)
+        for mine, given in zip(self.form, bank.form, strict=True):
+            mine[:used] = given
+        self.owner[:used] = bank.owner
+        self.owner[used:] = NOBODY
 
 
 class Buffers:
@@ -94,21 +119,8 @@ class Buffers:
         """
         banks = operator.banks(self.site)
         self._changes = bool(banks)
-        for number, stage in enumerate(self._stages):
-            stage.program.zero_()
-            stage.keep.zero_()
-            if number >= len(banks):
-                continue
-            bank = banks[number]
-            used = len(bank.owner)
-            for mine, given in zip(stage.form, bank.form, strict=True):
-                mine[:used] = given
-            stage.owner[:used] = bank.owner
-            stage.owner[used:] = NOBODY
-            program, keep = bank.plan(slots, positions)
-            stage.program[: len(program)] = program
-            if keep is not None:
-                stage.keep[: len(keep)] = keep
+        for stage, bank in zip_longest(self._stages, banks):
+            stage.fill(bank, slots, positions)
 
     def check(self, operator: Operator) -> None:
         """Refuse what has no room here.

@@ -60,10 +60,14 @@ class Ordering:
 
     def compile(self, interventions: Sequence[Intervention]) -> Compiled:
         """Make interventions ready to run (see `Engine.compile`)."""
-        compiled = compile_interventions(interventions, self._anatomy.d_model, self._norms)
+        compiled = compile_interventions(interventions, self._anatomy.d_model, self._norm)
         for site in sorted(compiled.sites):
             self.check(site)
         return compiled
+
+    def _norm(self, site: Site) -> float:
+        self.check(site)
+        return self._norms(site)
 
     def order(
         self,

@@ -18,6 +18,12 @@ from endoscope.engine.vllm.seams.settings import KEY, unsupported
 from endoscope.errors import InputError
 
 _expected: dict[str, list[Report]] = {}
+_held = False
+
+
+def holds() -> bool:
+    """Whether this process does so: vLLM has loaded the plugin."""
+    return _held
 
 
 def expect(request_id: str) -> None:
@@ -39,14 +45,17 @@ def forget(request_id: str) -> None:
 
 def take_hold() -> None:
     """Have this process do so."""
+    global _held
     InputProcessor.process_inputs = _processing(InputProcessor.process_inputs)
     OutputProcessor.process_outputs = _reporting(OutputProcessor.process_outputs)
+    _held = True
 
 
-def _checked(text: Any, config: Any) -> Order:
+def _checked(name: str, text: Any, config: Any) -> Order:
     if reason := unsupported(config):
         raise InputError(reason)
-    if not isinstance(text, str):
+    # Where nobody takes the reports, a worker's refusal would reach nobody.
+    if not isinstance(text, str) or name not in _expected:
         raise InputError("`endoscope` is no order.", "Send it through the engine.")
     return parse(text)
 
@@ -59,7 +68,7 @@ def _processing(original: Any) -> Any:
         text = params.extra_args.get(KEY) if params is not None and params.extra_args else None
         if text is not None:
             try:
-                order = _checked(text, self.vllm_config)
+                order = _checked(request.request_id, text, self.vllm_config)
             except InputError as error:
                 raise VLLMValidationError(str(error), parameter=KEY) from None
             request.cache_salt = order.salt(request.cache_salt, request.prompt_token_ids)
@@ -80,9 +89,7 @@ def _reporting(original: Any) -> Any:
     @wraps(original)
     def process_outputs(self: Any, outputs: Any, *args: Any, **named: Any) -> Any:
         for one in outputs:
-            if (
-                one.num_nans_in_logits
-            ):  # by `runner.not_finite`, where VLLM_COMPUTE_NANS_IN_LOGITS says so
+            if one.num_nans_in_logits:  # `runner.not_finite`, where VLLM_COMPUTE_NANS_IN_LOGITS is
                 _report(self, one, [Report(fault="The model's output is not finite.")])
             beside = one.ec_transfer_params
             if not beside or KEY not in beside:

@@ -4,6 +4,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 import endoscope
 from endoscope.engine.vllm.ordering import EDGES
 from endoscope.engine.vllm.seams.names import FAMILIES
@@ -86,6 +88,20 @@ def unsupported(config: Any) -> str | None:
         (config.speculative_config is not None, "not under speculative decoding"),
         (parallel.prefill_context_parallel_size > 1, "not under context parallelism"),
         (parallel.use_ubatching, "not with batches that overlap (--enable-dbo)"),
+        (
+            parallel.use_sequence_parallel_moe,
+            "not with experts and tensors in parallel on several data-parallel ranks, where each "
+            "worker has a part of the tokens",
+        ),
+        (
+            config.kv_transfer_config is not None,
+            "not with a KV connector: what it keeps may be filed by tokens alone, and plain and "
+            "steered requests would then share it",
+        ),
+        (
+            family == "deepseek_v3" and model.dtype == torch.float16,
+            "deepseek_v3 not in float16, in which vLLM scales its stream; use bfloat16",
+        ),
         (config.lora_config is not None, "not with adapters: probes are of the base model"),
     ):
         if there:
