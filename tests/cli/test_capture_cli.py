@@ -137,8 +137,12 @@ def test_more_parts_than_texts(
         (("--engine", "vllm", "--device", "cpu"), "vLLM takes the device that it was built for."),
         (("--engine", "vllm", "--adapter", "x"), "The vLLM engine takes no adapter."),
         (("--engine", "vllm", "--vllm", "data_parallel_size=2"), "One engine is one replica"),
-        (("--engine", "vllm", "--vllm", "2"), "--vllm has no name."),
-        (("--vllm", "seed=2"), "There is no engine 'transformers' that takes seed."),
+        (
+            ("--engine", "vllm", "--vllm", "2"),
+            "--vllm has no name, or no value. Give --vllm NAME=VALUE.",
+        ),
+        (("--engine", "vllm", "--vllm", "dtype=x"), "--vllm dtype is an option of Endoscope's"),
+        (("--vllm", "seed=2"), "The transformers engine takes no seed."),
         (("--engine", "tensorrt"), "There is no engine 'tensorrt'"),
     ],
 )

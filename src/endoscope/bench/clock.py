@@ -9,10 +9,10 @@ class Clock:
     """Sums up the time that is spent in some methods. Make one before any of them is bound.
 
     Args:
-        methods: a class and the name of one of its methods, each.
+        methods: a class or module and the name of one of its functions, each; none calls another.
     """
 
-    def __init__(self, *methods: tuple[type, str]) -> None:
+    def __init__(self, *methods: tuple[Any, str]) -> None:
         self.seconds = 0.0
         for owner, name in methods:
             setattr(owner, name, self._timed(getattr(owner, name)))

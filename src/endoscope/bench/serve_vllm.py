@@ -61,32 +61,39 @@ class _Side(NamedTuple):
         return self.worker.repeat(probes=self.load.probes, interventions=self.load.interventions)
 
 
+class _Start(NamedTuple):
+    """What a start of both sides brought for a load: the middle repetition, and our own time."""
+
+    pair: Pair
+    added: float
+
+
 def _compare(name: str, peer: Peer, options: Options, python: Path) -> Iterator[Row | Failure]:
     loads = LOADS[:1] if peer.against == "self" else LOADS
     subjects = {load: Subject("serve", f"{name} on vLLM, {load}", peer.against) for load in loads}
-    pairs: dict[Load, list[Pair]] = {load: [] for load in loads}
-    added: dict[Load, list[float]] = {load: [] for load in loads}
+    found: dict[Load, list[_Start]] = {load: [] for load in loads}
     setup = setup_for(name)
     try:
         with progress(f"starts against {peer.against}", options.pairs, show=options.show) as step:
             for _ in range(options.pairs):
-                for load, pair, own in _start(setup, loads, peer, options, python):
-                    pairs[load].append(pair)
-                    added[load].append(own)
+                for load, start in _start(setup, loads, peer, options, python):
+                    found[load].append(start)
                 step(1)
-    except WorkerError as error:
-        yield from (subject.failure(error) for subject in subjects.values())
-        return
-    for load, subject in subjects.items():
-        yield subject.rate(pairs[load], load.requests * NEW_TOKENS, "tokens/s")
+    except WorkerError as error:  # what earlier starts brought counts
+        yield Subject("serve", f"{name} on vLLM", peer.against).failure(error)
+    for load, starts in found.items():
+        if not starts:
+            continue
+        pairs = [one.pair for one in starts]
+        yield subjects[load].rate(pairs, load.requests * NEW_TOKENS, "tokens/s")
         if peer.against == "stock":
-            yield own_time(subject, pairs[load], added[load])
+            yield own_time(subjects[load], pairs, [one.added for one in starts])
 
 
 def _start(
     setup: dict[str, Any], loads: Sequence[Load], peer: Peer, options: Options, python: Path
-) -> Iterator[tuple[Load, Pair, float]]:
-    """Start both sides once; yield what each load took, and our own time of the last repetition."""
+) -> Iterator[tuple[Load, _Start]]:
+    """Start both sides once; yield what each load took."""
     theirs_python = python if peer.environment is None else peer_python(peer.environment)
     with (
         Worker(job_file("vllm_endoscope"), python) as ours,
@@ -97,9 +104,13 @@ def _start(
         for load in loads:
             several = run_pairs(_Side(ours, load), _Side(theirs, load), REPETITIONS)
             mine, other = ours.result(), theirs.result()
-            if peer.against != "stock" or not load.interventions:
+            if peer.against == "stock" and load.interventions:
+                if mine["tokens"] == other["tokens"]:
+                    raise WorkerError("Interventions changed no text.")
+            else:
                 check(mine["tokens"], other["tokens"])
-            yield load, Pair(*(_middle(side) for side in zip(*several, strict=True))), mine["added"]
+            pair = Pair(*(_middle(side) for side in zip(*several, strict=True)))
+            yield load, _Start(pair, mine["added"])
 
 
 def _middle(measurements: Sequence[Measurement]) -> Measurement:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from endoscope.cli.options import Engine, Vllm, vllm_options
-from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.activations import ActivationStore
@@ -73,8 +72,6 @@ def capture(
 
     options = vllm_options(vllm)
     if engine == "vllm":
-        if device != "auto":
-            raise InputError("vLLM takes the device that it was built for.", "Leave out --device.")
         options.setdefault("sites", sites.split(","))
     if part is not None:
         parse_part(part)  # a model may take minutes to load

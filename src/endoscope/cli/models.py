@@ -48,6 +48,7 @@ def show(
     model = endoscope.open(name, adapter=adapter)
     about: dict[str, Any] = {
         "name": model.name,
+        "folder": str(model.loaded.folder),
         "architecture": model.loaded.anatomy.family,
         "layers": model.n_layers,
         "d_model": model.d_model,

@@ -25,9 +25,13 @@ def vllm_options(texts: list[str] | None) -> dict[str, Any]:
     """Read what `--vllm` was given.
 
     Raises:
-        InputError: an option has no name, or is there twice.
+        InputError: an option has no name, is there twice, or is one of our own.
     """
-    return {name: _value(text) for name, text in named(texts, "--vllm").items()}
+    given = named(texts, "--vllm", of="VALUE")
+    for name, option in (("dtype", "--dtype"), ("model", "MODEL"), ("kinds", "--kind")):
+        if name in given:
+            raise InputError(f"--vllm {name} is an option of Endoscope's own.", f"Give {option}.")
+    return {name: _value(text) for name, text in given.items()}
 
 
 def split(text: str) -> tuple[str | None, str]:
@@ -44,15 +48,21 @@ def _value(text: str) -> Any:
         return text
 
 
-def named(texts: list[str] | None, option: str, *, stem: bool = False) -> dict[str, str]:
-    """Read `NAME=WHERE`; where `stem` is set, `WHERE` alone is called by its file's name."""
+def named(
+    texts: list[str] | None, option: str, *, stem: bool = False, of: str = "FOLDER"
+) -> dict[str, str]:
+    """Read `NAME=WHERE`; where `stem` is set, `WHERE` alone is called by its file's name.
+
+    Raises:
+        InputError: one lacks its name or what it is (`of`), or there are two of a name.
+    """
     found: dict[str, str] = {}
     for text in texts or ():
         name, where = split(text)
         if name is None and stem:
             name = Path(where).stem
         if not name or not where:
-            raise InputError(f"{option} has no name.", f"Give {option} NAME=FOLDER.")
+            raise InputError(f"{option} has no name, or no value.", f"Give {option} NAME={of}.")
         if name in found:
             raise InputError(f"Two of {option} are called {name}.", "Give each a name of its own.")
         found[name] = where

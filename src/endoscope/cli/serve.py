@@ -66,7 +66,12 @@ def serve(
     ] = None,
     vllm: Vllm = None,
     adapter: Annotated[str | None, typer.Option(help="Folder with a PEFT adapter.")] = None,
-    device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="`auto`, `cpu`, `cuda`, `mps`; on vLLM, where the models run that guards read."
+        ),
+    ] = "auto",
     dtype: Annotated[
         str, typer.Option(help="`auto`, `fast`, `float32`, `bfloat16` or `float16`.")
     ] = "auto",

@@ -63,11 +63,14 @@ def open(
     """
     if engine == "transformers" and not options:
         return Model(load(name, adapter=adapter, device=device, dtype=dtype))
-    if engine != "vllm":
+    if engine == "transformers":
         raise InputError(
-            f"There is no engine {engine!r} that takes {', '.join(options) or 'no options'}.",
-            'Choose "transformers", which takes none, or "vllm".',
+            f"The transformers engine takes no {min(options)}.", "Leave it out, or take vllm."
         )
+    if engine != "vllm":
+        raise InputError(f"There is no engine {engine!r}.", "Choose transformers or vllm.")
+    if device != "auto":
+        raise InputError("vLLM takes the device that it was built for.", f"Leave {device!r} out.")
     if adapter is not None:
         raise InputError(
             "The vLLM engine takes no adapter.", "Merge it into the weights and give the folder."

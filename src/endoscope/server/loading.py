@@ -11,6 +11,7 @@ from endoscope.engine import Model
 from endoscope.engine import open as open_model
 from endoscope.engine.requests import Limits as EngineLimits
 from endoscope.errors import InputError
+from endoscope.guard import Policy
 from endoscope.models import SiteKind
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
@@ -27,7 +28,7 @@ class Options:
     Attributes:
         model: embedded model, folder, GGUF file or hub id.
         adapter: a folder with a PEFT adapter.
-        device: where it runs.
+        device: where it runs; on vLLM, where the models run that guards read beside it.
         dtype: in which precision.
         variants: files, by name; a name of None is the one in the file.
         guards: policies, by name.
@@ -69,11 +70,24 @@ def load(options: Options) -> Served:
     Raises:
         InputError: something does not exist, or does not fit the model.
     """
+    # What cannot be had is said before the model is opened, which may take minutes.
     files = [VariantFile.read(path, name) for name, path in options.variants]
+    for folder in options.probes.values():
+        Probe.load(folder)
+    for folder in options.directions.values():
+        Direction.load(folder)
+    for policy in options.guards.values():
+        Policy.load(policy)
+    on_vllm = options.engine == "vllm"
+    if on_vllm and options.device != "auto" and not options.guards:
+        raise InputError(
+            "On vLLM, --device is for the models that guards read, and there are no guards.",
+            "Leave it out: vLLM takes the device that it was built for.",
+        )
     model = open_model(
         options.model,
         adapter=options.adapter,
-        device=options.device,
+        device="auto" if on_vllm else options.device,
         dtype=options.dtype,
         engine=options.engine,
         **_vllm(options),

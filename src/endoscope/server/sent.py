@@ -116,14 +116,9 @@ Stops = Annotated[
 ]
 
 
-class EndoscopeOptions(Sent):
-    """What only this server can do: steer, read and guard one request."""
+class Asked(Sent):
+    """What a request has changed and read, on any server."""
 
-    variant: Name | None = Field(
-        default=None,
-        description="Name of a variant of this server. What else stands here is added after what "
-        "the variant brings. The same as giving its name as `model`.",
-    )
     interventions: list[dict[str, Any]] = Field(
         default=[],
         max_length=MOST_INTERVENTIONS,
@@ -134,6 +129,16 @@ class EndoscopeOptions(Sent):
     )
     probes: list[Name] = Field(
         default=[], max_length=MOST_NAMES, description="Names of loaded probes that read along."
+    )
+
+
+class EndoscopeOptions(Asked):
+    """What only this server can do: steer, read and guard one request."""
+
+    variant: Name | None = Field(
+        default=None,
+        description="Name of a variant of this server. What else stands here is added after what "
+        "the variant brings. The same as giving its name as `model`.",
     )
     guards: list[Name] = Field(
         default=[],

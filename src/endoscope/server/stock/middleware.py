@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from endoscope.engine.requests import score
 from endoscope.engine.vllm.reports import first_fault
 from endoscope.engine.vllm.seams import frontend
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.errors import InputError
-from endoscope.server.errors import ApiError
+from endoscope.server.errors import ApiError, explain
+from endoscope.server.sent import Asked
 from endoscope.server.served import named
 from endoscope.server.steering import interventions
 
@@ -31,7 +34,7 @@ PATHS = {"/v1/chat/completions": "chatcmpl-{}", "/v1/completions": "cmpl-{}-0"}
 MOST_BYTES = 4 << 20
 """Of a body that asks for something of ours; vLLM takes others of any length."""
 
-_KNOWN = {"interventions", "probes"}
+_KNOWN = frozenset({KEY, "interventions", "probes"})
 
 
 class Asking:
@@ -49,7 +52,7 @@ class Asking:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or scope["method"] != "POST" or path not in PATHS:
+        if scope["type"] != "http" or not _may_ask(scope, path):
             await self._app(scope, receive, send)
             return
         raw = await _body(receive)
@@ -58,6 +61,9 @@ class Asking:
             await self._app(scope, _again(raw, receive), send)
             return
         try:
+            if path not in PATHS:
+                message = f"`endoscope` goes with {' and '.join(PATHS)}."
+                raise ApiError(400, message, param=KEY, code="unsupported_parameter")
             if len(raw) > MOST_BYTES:
                 raise ApiError(413, "With `endoscope`, a body has at most 4 MiB.", code="too_large")
             if self._plugin.loaded is None:
@@ -188,10 +194,7 @@ def _order(asked: Mapping[str, Any], loaded: "Loaded") -> str:
     Raises:
         ApiError: it cannot be had.
     """
-    ours = asked.get(KEY, {})
-    if not isinstance(ours, Mapping) or set(ours) - _KNOWN:
-        message = "`endoscope` is an object with `interventions` and `probes`."
-        raise ApiError(400, message, param=KEY, code="invalid_value")
+    ours = _ours(asked.get(KEY))
     if KEY in _vllms_own(asked):
         message = "`vllm_xargs.endoscope` is ours: say it in `endoscope`."
         raise ApiError(400, message, param="vllm_xargs", code="invalid_value")
@@ -204,19 +207,35 @@ def _order(asked: Mapping[str, Any], loaded: "Loaded") -> str:
     if isinstance(prompt, list) and (len(prompt) > 1 and not isinstance(prompt[0], int)):
         message = "With `endoscope`, `prompt` is one text."
         raise ApiError(400, message, param="prompt", code="invalid_value")
-    records, names = ours.get("interventions") or [], ours.get("probes") or []
-    if not isinstance(records, list) or not all(isinstance(one, Mapping) for one in records):
-        message = "`endoscope.interventions` is a list of objects."
-        raise ApiError(400, message, param=f"{KEY}.interventions", code="invalid_value")
-    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-        message = "`endoscope.probes` is a list of names."
-        raise ApiError(400, message, param=f"{KEY}.probes", code="invalid_value")
-    changes = interventions(records, loaded)
-    readouts = {name: named(loaded.probes, name, "probe", f"{KEY}.probes") for name in names}
+    changes = interventions(ours.interventions, loaded)
+    readouts = {name: named(loaded.probes, name, "probe", f"{KEY}.probes") for name in ours.probes}
     try:
         return loaded.ordering.order(changes, readouts).text
     except InputError as error:
         raise ApiError(400, str(error), param=KEY, code="invalid_value") from None
+
+
+def _ours(given: Any) -> Asked:
+    """Read the `endoscope` object.
+
+    Raises:
+        ApiError: it is none.
+    """
+    for elsewhere in ("guards", "variant"):
+        if isinstance(given, Mapping) and elsewhere in given:
+            message = f"`{elsewhere}` is what `endoscope serve --engine vllm` takes."
+            raise ApiError(400, message, param=f"{KEY}.{elsewhere}", code="unsupported_parameter")
+    try:
+        return Asked.model_validate({} if given is None else given)
+    except ValidationError as error:
+        problems = [{**one, "loc": (KEY, *one["loc"])} for one in error.errors()]
+        raise explain(problems, _KNOWN, {}) from None
+
+
+def _may_ask(scope: Message, path: str) -> bool:
+    """Whether a body is one to look into: of the paths that generate, or of any that take JSON."""
+    kind = dict(scope["headers"]).get(b"content-type", b"")
+    return scope["method"] == "POST" and (path in PATHS or b"json" in kind)
 
 
 async def _body(receive: Receive) -> bytes:
