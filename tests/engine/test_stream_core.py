@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.streams import LABELS, alone, check, greedy, opened, readout, run, same, truth
 from tests.tiny import CONFIGS
-from torch import Tensor
 
 from endoscope.engine import Model
 from endoscope.engine.requests import Limits, Request, Sampling
@@ -194,17 +193,16 @@ def test_a_readout_that_gives_no_number_ends_its_request_alone(llama: Model) -> 
     check(llama, requests[1][1], steps["good"])
 
 
-class Failing(LogisticHead):
-    def combine(
-        self, projected: Tensor, documents: Tensor | None = None, *, first: int = 0
-    ) -> Tensor:
-        raise RuntimeError("about what was read")
+def failing() -> LogisticHead:
+    head = LogisticHead(torch.ones(3, 32), torch.zeros(3), LABELS)
+    head.bias = torch.zeros(7)  # a sum of both cannot be had
+    return head
 
 
 @pytest.mark.parametrize(
     ("head", "says"),
     [
-        (Failing(torch.ones(3, 32), torch.zeros(3), LABELS), "failed (RuntimeError)."),
+        (failing(), "failed (RuntimeError)."),
         (LogisticHead(torch.full((3, 32), torch.nan), torch.zeros(3), LABELS), "gave no number."),
     ],
     ids=["raises", "nan"],

@@ -125,16 +125,21 @@ def test_with_buffers_a_stage_has_room_for_what_acts_there() -> None:
         *(D, torch.device("cpu")), reports=True, armed=[SITE, other], here=[SITE], buffers=buffers
     )
     norms = {SITE: 3.0, other: 3.0}
-    both = tuple(add(PUSH, 2.0, site=site, units="absolute") for site in (other, SITE))
-    for _ in range(9):
-        for name in "abcd":
+
+    def admit(names: str) -> None:
+        for name in names:
+            vector = torch.randn(D, generator=torch.Generator().manual_seed(ord(name)))
+            both = tuple(add(vector, 2.0, site=site, units="absolute") for site in (other, SITE))
             one.admit(name, Order(both, norms).text, PROMPT)
+
+    for _ in range(9):
+        admit("abcd")
         faults = {name: report.fault for name, report in passed_all(one, "abcd").items()}
         assert list(faults) == ["d"]
         assert "no room left" in str(faults["d"])
         for name in "abcd":
             one.release(name)
-    one.admit("a", Order(both, norms).text, PROMPT)
+    admit("a")
     assert passed_all(one, "a") == {}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from endoscope.errors import InputError
 from endoscope.models.sites import Site
 from endoscope.readouts.features import FeatureSpec
-from endoscope.readouts.heads import Head, exact
+from endoscope.readouts.heads import Head, LinearHead, exact
 from endoscope.readouts.pooling import Pooled, Pooling
 from endoscope.readouts.scores import Calibration, calibrated
 
@@ -217,6 +217,10 @@ def _logits(
     one = scorers[0]
     if one.head.history or one._pooled is not None:
         return [scorer._logits(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
+    linear = [scorer.head for scorer in scorers if isinstance(scorer.head, LinearHead)]
+    if len(linear) == len(scorers) and not any(outside):
+        biases = torch.stack([head.bias for head in linear]).to(sums.device)
+        return list((sums + exact(biases)[:, None]).unbind())
     if any(outside) or not _shared(scorers):
         return [scorer.head.combine(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
     return list(torch.split(one.head.combine(sums.flatten(0, 1)), sums.shape[1]))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -191,13 +192,13 @@ class Board:
         self.sites = self._written | self._read
         if not (written or self._filled):
             return
-        slots = torch.zeros(total, dtype=torch.long)
-        positions = torch.zeros(total, dtype=torch.long)
+        slots, positions = np.zeros((2, total), dtype=np.int64)
         for known, one in self._rows:
             mine = slice(one.first, one.first + one.length)
             slots[mine] = known.slot
-            positions[mine] = torch.arange(one.position, one.position + one.length)
-        self._slots, self._positions = slots.to(self._device), positions.to(self._device)
+            positions[mine] = np.arange(one.position, one.position + one.length)
+        self._slots = torch.from_numpy(slots).to(self._device)
+        self._positions = torch.from_numpy(positions).to(self._device)
         if self.buffers is not None:
             for buffers in self.buffers.values():
                 buffers.fill(self._operator, self._slots, self._positions)

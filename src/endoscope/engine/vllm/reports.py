@@ -40,22 +40,27 @@ class Report:
         )
 
     def plain(self) -> dict[str, Any]:
-        """Return it in lists, texts and bytes; `read` makes it again, exactly."""
-        return {
-            "scores": {name: _packed(scores) for name, scores in self.scores.items()},
-            "rest": {name: _packed(scores) for name, scores in self.rest.items()},
-            "values": {str(site): _bytes(value) for site, value in self.values.items()},
-            "fault": self.fault,
-        }
+        """Return what there is of it in lists, texts and bytes; `read` makes it again, exactly."""
+        plain: dict[str, Any] = {}
+        if self.scores:
+            plain["scores"] = _packed(self.scores)
+        if self.rest:
+            plain["rest"] = _packed(self.rest)
+        if self.values:
+            plain["values"] = {str(site): _bytes(value) for site, value in self.values.items()}
+        if self.fault is not None:
+            plain["fault"] = self.fault
+        return plain
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Report":
         """Make a report from what `plain` gave."""
+        values = plain.get("values", {})
         return cls(
-            {name: _unpacked(*packed) for name, packed in plain["scores"].items()},
-            {name: _unpacked(*packed) for name, packed in plain["rest"].items()},
-            {Site.parse(site): _tensor(*packed) for site, packed in plain["values"].items()},
-            plain["fault"],
+            _unpacked(plain.get("scores", {})),
+            _unpacked(plain.get("rest", {})),
+            {Site.parse(site): _tensor(*packed) for site, packed in values.items()},
+            plain.get("fault"),
         )
 
 
@@ -64,14 +69,22 @@ def first_fault(reports: Iterable[Report]) -> str | None:
     return next((one.fault for one in reports if one.fault), None)
 
 
-def _packed(scores: Sequence[PositionScores]) -> list[Any]:
-    rows = torch.stack([one.probabilities.float().cpu() for one in scores])
-    return [[one.position for one in scores], *_bytes(rows)]
+def _packed(scores: Scores) -> dict[str, list[Any]]:
+    """Return positions and probabilities by readout, in lists: mostly they are of one token."""
+    return {
+        name: [[one.position for one in own], [one.probabilities.tolist() for one in own]]
+        for name, own in scores.items()
+    }
 
 
-def _unpacked(positions: Iterable[int], data: bytes, shape: Sequence[int]) -> list[PositionScores]:
-    rows = _tensor(data, shape)
-    return [PositionScores(at, row) for at, row in zip(positions, rows, strict=True)]
+def _unpacked(packed: Mapping[str, Any]) -> Scores:
+    return {
+        name: [
+            PositionScores(at, row)
+            for at, row in zip(positions, torch.tensor(rows).unbind(), strict=True)
+        ]
+        for name, (positions, rows) in packed.items()
+    }
 
 
 def _bytes(rows: Tensor) -> list[Any]:
