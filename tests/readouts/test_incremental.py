@@ -14,10 +14,10 @@ from endoscope.readouts import (
     Calibration,
     FeatureSpec,
     IncrementalScorer,
+    JointScorer,
     LogisticHead,
     Pooling,
     Readout,
-    push_together,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -95,9 +95,10 @@ def test_streams_pushed_together_give_what_each_gives(
         return out
 
     together, apart = begin(), begin()
+    joint = JointScorer(together)
     for size in sizes:
         rows = {site: torch.randn(len(heads), size, 3) for site in SITES}
-        found = push_together(together, rows)
+        found = joint.push(rows)
         for i, stream in enumerate(apart):
             expected = stream.push({site: value[i] for site, value in rows.items()})
             assert [one.position for one in found[i]] == [one.position for one in expected]
@@ -132,9 +133,10 @@ def test_readouts_that_are_alike_are_pushed_together(
     together, apart = ([one.stream() for one in readouts] for _ in range(2))
     for number, stream in enumerate((*together, *apart)):  # they have come some way already
         stream.push({site: torch.ones(number % len(scales), 3) for site in SITES})
+    joint = JointScorer(together)
     for size in sizes:
         rows = {site: torch.randn(len(scales), size, 3) for site in SITES}
-        for i, found in enumerate(push_together(together, rows)):
+        for i, found in enumerate(joint.push(rows)):
             expected = apart[i].push({site: value[i] for site, value in rows.items()})
             assert [one.position for one in found] == [one.position for one in expected]
             for mine, its in zip(found, expected, strict=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from endoscope.models import Site
-from endoscope.readouts import IncrementalScorer, PositionScores, Readout, push_together
+from endoscope.readouts import IncrementalScorer, JointScorer, PositionScores, Readout
 
 
 class RequestReadings:
@@ -72,30 +72,31 @@ class Stream(NamedTuple):
     scorer: IncrementalScorer
 
 
-class Together(NamedTuple):
+class Together:
     """Streams of readouts that are alike, and the rows of a pass that they read.
 
-    Attributes:
+    Args:
         streams: of different requests, or of one.
         rows: their places in the batch, `[streams]`.
     """
 
-    streams: list[Stream]
-    rows: Tensor
+    def __init__(self, streams: Sequence[Stream], rows: Tensor) -> None:
+        self._streams = streams
+        self._rows = rows
+        self._scorer = JointScorer([stream.scorer for stream in streams])
 
     def push(self, values: Mapping[Site, Tensor]) -> None:
         """Take what a pass brought, `[rows, tokens, d_model]` at each site."""
-        sites = self.streams[0].scorer.spec.sites
+        sites = self._streams[0].scorer.spec.sites
         try:
-            rows = {site: values[site][self.rows] for site in sites}
-            scores = push_together([stream.scorer for stream in self.streams], rows)
+            scores = self._scorer.push({site: values[site][self._rows] for site in sites})
         except Exception as error:  # of a readout, so of those who are read by its like alone
-            for stream in self.streams:
+            for stream in self._streams:
                 stream.owner.fault = f"A readout failed ({type(error).__name__})."
             return
-        for stream, own in zip(self.streams, scores, strict=True):
+        for stream, own in zip(self._streams, scores, strict=True):
             stream.owner.take(stream.name, own)
-        check(self.streams, scores)
+        check(self._streams, scores)
 
 
 def gather(places: Iterable[tuple[int, Stream]], device: torch.device) -> list[Together]:

@@ -10,7 +10,7 @@ from endoscope.readouts.heads import (
     MassMeanHead,
     head_from_tensors,
 )
-from endoscope.readouts.incremental import IncrementalScorer, PositionScores, push_together
+from endoscope.readouts.incremental import IncrementalScorer, JointScorer, PositionScores
 from endoscope.readouts.pooling import Pooling
 from endoscope.readouts.readout import Readout
 from endoscope.readouts.scores import Calibration, DocumentScores, TokenScores, log_odds
@@ -23,6 +23,7 @@ __all__ = [
     "FeatureSpec",
     "Head",
     "IncrementalScorer",
+    "JointScorer",
     "LinearHead",
     "LogisticHead",
     "MassMeanHead",
@@ -32,5 +33,4 @@ __all__ = [
     "TokenScores",
     "head_from_tensors",
     "log_odds",
-    "push_together",
 ]

@@ -80,7 +80,7 @@ class IncrementalScorer:
         Raises:
             InputError: a site is missing, sites differ in length, or the stream has ended.
         """
-        return push_together([self], {site: value[None] for site, value in rows.items()})[0]
+        return JointScorer([self]).push({site: value[None] for site, value in rows.items()})[0]
 
     def finish(self) -> list[PositionScores]:
         """Return the scores of the tokens that were still waiting for others; ends the stream."""
@@ -149,78 +149,84 @@ class IncrementalScorer:
         return [PositionScores(first + i, row) for i, row in enumerate(probabilities)]
 
 
-def push_together(
-    scorers: Sequence[IncrementalScorer], rows: Mapping[Site, Tensor]
-) -> list[list[PositionScores]]:
-    """Push to several streams at once; the numbers are those of one by one, on the CPU.
+class JointScorer:
+    """Streams that are pushed at once; the numbers are those of one by one, on the CPU.
+
+    What they have in common is worked out once, so keep it for as long as they go on together.
 
     Args:
         scorers: each for a document of its own, made from readouts that are alike
             (`Readout.alike`).
-        rows: for each site `[scorers, n, d_model]`, the next n rows of each.
-
-    Returns:
-        What each `push` would have.
-
-    Raises:
-        InputError: a site is missing, sites differ in length, or a stream has ended.
     """
-    scorers[0]._check(rows)
-    if any(scorer._finished for scorer in scorers):
-        raise InputError("This stream has ended.", "Start another with stream().")
-    sums, waiting = _summed(scorers, rows)
-    n = sums.shape[1]
-    outside = [
-        scorer._take(n, None if waiting is None else waiting[i]) for i, scorer in enumerate(scorers)
-    ]
-    logits = _logits(scorers, sums, outside)
-    found = calibrated(logits, [scorer.calibration for scorer in scorers]).cpu()
-    left = iter(found.unbind())
-    return [
-        scorer._numbered(list(islice(left, n - start)))
-        for scorer, start in zip(scorers, outside, strict=True)
-    ]
 
+    def __init__(self, scorers: Sequence[IncrementalScorer]) -> None:
+        first = scorers[0]
+        heads = [scorer.head for scorer in scorers]
+        linear = [head for head in heads if isinstance(head, LinearHead)]
+        self._scorers = scorers
+        self._shared = all(head is first.head for head in heads)
+        self._linear = linear if len(linear) == len(heads) and first._pooled is None else None
+        self._calibrations = [scorer.calibration for scorer in scorers]
+        self._calibration = first.calibration if len(set(self._calibrations)) == 1 else None
+        self._weights: Tensor | None = None
+        self._biases: Tensor | None = None
 
-def _shared(scorers: Sequence[IncrementalScorer]) -> bool:
-    return all(scorer.head is scorers[0].head for scorer in scorers)
+    def push(self, rows: Mapping[Site, Tensor]) -> list[list[PositionScores]]:
+        """Take the next n rows of each, for each site `[scorers, n, d_model]`.
 
+        Returns:
+            What each `push` would have.
 
-def _summed(
-    scorers: Sequence[IncrementalScorer], rows: Mapping[Site, Tensor]
-) -> tuple[Tensor, Tensor | None]:
-    """Return the sums that are final, `[scorers, n, outputs]`, and those that still wait."""
-    spec = scorers[0].spec
-    ahead = spec.look_ahead
-    features = exact(torch.cat([rows[site].detach() for site in spec.sites], dim=-1))
-    if _shared(scorers):
-        added = features @ scorers[0]._weight(features)
-    else:
-        added = torch.stack(
-            [own @ one._weight(own) for own, one in zip(features, scorers, strict=True)]
-        )
-    if not ahead:
-        return added, None
-    added = torch.unflatten(added, -1, (ahead + 1, -1))
-    n = added.shape[1]
-    held = torch.stack([scorer._still_waiting(added) for scorer in scorers])
-    sums = torch.cat([held, held.new_zeros(len(scorers), n, held.shape[-1])], dim=1)
-    for step in range(ahead + 1):  # a row is the one at that distance after another's token
-        sums[:, ahead - step : ahead - step + n] += added[:, :, step]
-    return sums[:, :n], sums[:, n:]
+        Raises:
+            InputError: a site is missing, sites differ in length, or a stream has ended.
+        """
+        scorers = self._scorers
+        scorers[0]._check(rows)
+        if any(scorer._finished for scorer in scorers):
+            raise InputError("This stream has ended.", "Start another with stream().")
+        sums, waiting = self._summed(rows)
+        n = sums.shape[1]
+        outside = [
+            scorer._take(n, None if waiting is None else waiting[i])
+            for i, scorer in enumerate(scorers)
+        ]
+        left = iter(self._scored(sums, outside).cpu().unbind())
+        return [
+            scorer._numbered(list(islice(left, n - start)))
+            for scorer, start in zip(scorers, outside, strict=True)
+        ]
 
+    def _summed(self, rows: Mapping[Site, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return the sums that are final, `[scorers, n, outputs]`, and those that still wait."""
+        spec = self._scorers[0].spec
+        ahead = spec.look_ahead
+        features = exact(torch.cat([rows[site].detach() for site in spec.sites], dim=-1))
+        if self._weights is None:
+            weights = [scorer._weight(features) for scorer in self._scorers]
+            self._weights = weights[0] if self._shared else torch.stack(weights)
+        added = features @ self._weights
+        if not ahead:
+            return added, None
+        added = torch.unflatten(added, -1, (ahead + 1, -1))
+        n = added.shape[1]
+        held = torch.stack([scorer._still_waiting(added) for scorer in self._scorers])
+        sums = torch.cat([held, held.new_zeros(len(held), n, held.shape[-1])], dim=1)
+        for step in range(ahead + 1):  # a row is the one at that distance after another's token
+            sums[:, ahead - step : ahead - step + n] += added[:, :, step]
+        return sums[:, :n], sums[:, n:]
 
-def _logits(
-    scorers: Sequence[IncrementalScorer], sums: Tensor, outside: Sequence[int]
-) -> list[Tensor]:
-    """Return the logits of all scorers, in order, of the sums that are of a token."""
-    one = scorers[0]
-    if one.head.history or one._pooled is not None:
-        return [scorer._logits(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
-    linear = [scorer.head for scorer in scorers if isinstance(scorer.head, LinearHead)]
-    if len(linear) == len(scorers) and not any(outside):
-        biases = torch.stack([head.bias for head in linear]).to(sums.device)
-        return list((sums + exact(biases)[:, None]).unbind())
-    if any(outside) or not _shared(scorers):
-        return [scorer.head.combine(sums[i, outside[i] :]) for i, scorer in enumerate(scorers)]
-    return list(torch.split(one.head.combine(sums.flatten(0, 1)), sums.shape[1]))
+    def _scored(self, sums: Tensor, outside: Sequence[int]) -> Tensor:
+        """Return the scores of all, one below the other, of the sums that are of a token."""
+        if self._linear is None:
+            logits = [
+                scorer._logits(sums[i, outside[i] :]) for i, scorer in enumerate(self._scorers)
+            ]
+            return calibrated(logits, self._calibrations)
+        if self._biases is None:
+            stacked = torch.stack([head.bias for head in self._linear])
+            self._biases = exact(stacked.to(sums.device))[:, None]
+        totals = sums + self._biases
+        if self._calibration is not None and not any(outside):
+            return self._calibration.probabilities(totals.flatten(0, 1))
+        parts = [total[start:] for total, start in zip(totals.unbind(), outside, strict=True)]
+        return calibrated(parts, self._calibrations)

@@ -50,7 +50,7 @@ class Readout:
 
     @cached_property
     def alike(self) -> Hashable:
-        """Equal for readouts whose streams may be pushed together (`push_together`).
+        """Equal for readouts whose streams may be pushed together (`JointScorer`).
 
         Those are linear heads of one shape on the same features, and each with itself.
         """

@@ -15,7 +15,7 @@ from torch import Tensor
 from endoscope.engine.readings import RequestReadings, Stream, Together, gather
 from endoscope.engine.vllm.fixed import Buffers
 from endoscope.engine.vllm.orders import Order, parse
-from endoscope.engine.vllm.reports import Report
+from endoscope.engine.vllm.reports import Report, Scores
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Operator
 from endoscope.models.sites import Site
@@ -251,7 +251,7 @@ class Board:
         self._read_rows()
         reports = {one.name: self._report(known, one) for known, one in self._rows}
         self._rows, self._values, self.sites = [], {}, frozenset()
-        return {name: report for name, report in reports.items() if report != Report()}
+        return {name: report for name, report in reports.items() if report is not None}
 
     def _look(self, buffers: Mapping[Site, Buffers]) -> None:
         """Look at what a graph left there: for readouts, and for gates."""
@@ -280,16 +280,17 @@ class Board:
         for together in self._together:
             together.push(rows)
 
-    def _report(self, known: _Admitted, rows: Rows) -> Report:
+    def _report(self, known: _Admitted, rows: Rows) -> Report | None:
         values: Mapping[Site, Tensor] = {}
         if known.sites and (new := self._new_rows(known, rows, known.sent)) is not None:
             values = {site: self._values[site][slice(*new)].clone() for site in known.sites}
             known.sent = rows.position + rows.length
-        readings = known.readings
-        if readings is None:
-            return Report(values=values, fault=known.fault)
-        fault = known.fault or readings.fault
-        return Report(readings.ready(), readings.rest(), values, fault)
+        readings, fault = known.readings, known.fault
+        ready: Scores = {}
+        rest: Scores = {}
+        if readings is not None:
+            ready, rest, fault = readings.ready(), readings.rest(), fault or readings.fault
+        return Report(ready, rest, values, fault) if ready or rest or values or fault else None
 
     def _new_rows(self, known: _Admitted, rows: Rows, done: int) -> tuple[int, int] | None:
         """Return where the rows from a position on begin and end; None: there are none.
