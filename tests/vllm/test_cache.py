@@ -162,7 +162,10 @@ def test_who_goes_leaves_the_others_alone(pair: Pair) -> None:
 
 def test_what_is_no_order_is_refused_and_the_others_go_on(pair: Pair) -> None:
     engine = pair.vllm.engine._vllm
-    params = SamplingParams(max_tokens=2, detokenize=False, extra_args={"endoscope": "{}"})
-    with pytest.raises(VLLMValidationError, match="no order"):
-        engine.add_request("bad", {"prompt_token_ids": [1, 2]}, params)
+    frontend.expect("heard")
+    for name, order in (("heard", "{}"), ("unheard", Order((push(1),)).text)):
+        params = SamplingParams(max_tokens=2, detokenize=False, extra_args={"endoscope": order})
+        with pytest.raises(VLLMValidationError, match="no order"):
+            engine.add_request(name, {"prompt_token_ids": [1, 2]}, params)
+    frontend.forget("heard")
     all_right(pair, [greedy("good", LONG, 5)])

@@ -1,18 +1,22 @@
 """What vLLM reads, changes and writes is what the model itself says, as on transformers."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import endoscope
 from endoscope import Site, ablate, add, clamp
 from endoscope.engine.batching import Row
 from endoscope.engine.requests import Request, Sampling
+from endoscope.engine.vllm.seams import frontend
 from endoscope.errors import InputError
 from endoscope.server.guards_loading import check_sites
 from tests.engine.streams import check, greedy, readout, run, same
 from tests.engine.test_stream_core import mix
-from tests.vllm.conftest import KINDS, Pair
+from tests.vllm.conftest import KINDS, Pair, save
 
 TINY = ["llama", "qwen3", "gemma3", "mixtral"]
 TEXTS = [
@@ -116,6 +120,40 @@ def test_what_it_cannot_do_is_refused(pairs: Callable[..., Pair]) -> None:
         model.engine.intervene("nobody", [add(torch.ones(32), 1, site="resid_post.1")])
     with pytest.raises(InputError, match="without its weights"):
         _ = model.loaded.anatomy.unembedding
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_model_len": -5}, "vLLM refuses its options"),
+        ({"max_num_seqs": "abc"}, "vLLM refuses its options"),
+        ({"tensor_parallel_size": 2.5}, "vLLM refuses its options"),
+        ({"no_such": 1}, "vLLM has no option 'no_such'"),
+        ({"enable_lora": True}, "not with adapters"),
+        (
+            {"speculative_config": {"method": "ngram", "num_speculative_tokens": 2}},
+            "not under speculative decoding",
+        ),
+        (
+            {"kv_transfer_config": {"kv_connector": "ExampleConnector", "kv_role": "kv_both"}},
+            "not with a KV connector",
+        ),
+    ],
+)
+def test_what_it_cannot_start_with_is_refused_before_it_starts(
+    tmp_path: Path, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        endoscope.open(save(tmp_path, "llama"), engine="vllm", **options)
+
+
+def test_without_its_plugin_it_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All would be answered as if nothing had been asked."""
+    monkeypatch.setattr(frontend, "_held", False)
+    with pytest.raises(InputError, match="VLLM_PLUGINS"):
+        endoscope.open(save(tmp_path, "llama"), engine="vllm")
 
 
 def test_a_row_may_keep_its_end_alone(pairs: Callable[..., Pair]) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 
 import endoscope
-from endoscope import Probe, add
+from endoscope import Probe
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
@@ -110,7 +109,10 @@ def test_a_request_twice_is_read_whole_twice(url: str) -> None:
             "this model has 576",
         ),
         ({"interventions": "code"}, "list"),
-        ({"guards": ["pii"]}, "`interventions` and `probes`"),
+        ({"interventions": [{**PUSH, "site": "resid_post.99"}]}, "resid_post.99"),
+        ({"interventions": [PUSH] * 33}, "32"),
+        ({"prob": ["tone"]}, "did you mean `probes`?"),
+        ({"guards": ["pii"]}, "endoscope serve --engine vllm"),
         ([], "object"),
     ],
 )
@@ -136,15 +138,15 @@ def test_an_order_that_a_client_writes_itself_is_checked(url: str) -> None:
     ask(url)  # it goes on
 
 
-def test_an_order_on_another_way_in_is_refused(url: str) -> None:
-    """There nobody would hear of a fault, and the answer would be plain."""
-    order = Order((add(torch.ones(576), 1.0, site="resid_post.14", units="absolute"),)).text
-    sent = {"model": MODEL, "input": "Hello", "max_output_tokens": 3}
+def test_what_is_asked_on_other_paths_is_refused(url: str) -> None:
+    """There it would be ignored."""
+    sent: dict[str, Any] = {"model": MODEL, "input": "Hello", "max_output_tokens": 3}
     assert httpx.post(f"{url}/v1/responses", json=sent, timeout=60).status_code == 200
-    sent["vllm_xargs"] = {"endoscope": order}
-    answer = httpx.post(f"{url}/v1/responses", json=sent, timeout=60)
-    assert answer.status_code == 400
-    assert "Send it through the engine" in answer.text
+    for more in ({"endoscope": {}}, {"vllm_xargs": {"endoscope": Order().text}}):
+        answer = httpx.post(f"{url}/v1/responses", json={**sent, **more}, timeout=60)
+        assert answer.status_code == 400
+        assert "`endoscope` goes with /v1/chat/completions" in answer.text
+    assert text(ask(url, endoscope=None)) == text(ask(url))
 
 
 def test_what_goes_round_the_object_is_refused(url: str) -> None:
