@@ -27,6 +27,7 @@ NASTY = [
     "▁under▁score",
     "naïve café ﬁ ½ ﷺ",
     "山田太郎さんの家",
+    "/\x1d/",
     "\U00040000\x08 then \x04 and \U000f1234.",
 ]
 # Control characters for which a vocabulary has no token at all.
@@ -62,8 +63,8 @@ def check(tokenizer: TextTokenizer, text: str, name: str = "") -> None:
         assert start >= previous[1] - 1
         previous = (start, end)
         covered.update(range(start, end))
-    unsaid = {i for i, character in enumerate(text) if character in UNSAID[name]}
-    assert covered == set(range(len(text))) - unsaid
+    # What stands on both sides of a character without a token may become one token.
+    assert covered >= {i for i, character in enumerate(text) if character not in UNSAID[name]}
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
