@@ -1,6 +1,7 @@
 """What Endoscope's plugin costs on vLLM."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -43,7 +44,8 @@ def run(options: Options) -> Iterator[Row | Failure]:
     Against other plugins: the same of both sides, each run as it must be.
 
     A process that is started again is a few percent faster or slower than the one before it, more
-    than what is measured. So a pair is a start of both sides: the median of what each took.
+    than what is measured. So a pair is a start of both sides: the median of what each took. Give an
+    even number of pairs: the sides take turns in being started first.
     """
     python = vllm_python()
     for model in options.models or MODELS:
@@ -75,8 +77,8 @@ def _compare(name: str, peer: Peer, options: Options, python: Path) -> Iterator[
     setup = setup_for(name)
     try:
         with progress(f"starts against {peer.against}", options.pairs, show=options.show) as step:
-            for _ in range(options.pairs):
-                for load, start in _start(setup, loads, peer, options, python):
+            for number in range(options.pairs):
+                for load, start in _start(number, setup, loads, peer, options, python):
                     found[load].append(start)
                 step(1)
     except WorkerError as error:  # what earlier starts brought counts
@@ -91,16 +93,26 @@ def _compare(name: str, peer: Peer, options: Options, python: Path) -> Iterator[
 
 
 def _start(
-    setup: dict[str, Any], loads: Sequence[Load], peer: Peer, options: Options, python: Path
+    number: int,
+    setup: dict[str, Any],
+    loads: Sequence[Load],
+    peer: Peer,
+    options: Options,
+    python: Path,
 ) -> Iterator[tuple[Load, _Start]]:
-    """Start both sides once; yield what each load took."""
+    """Start both sides once; yield what each load took.
+
+    Every other time theirs is started first: what is started first is 2% slower than the other.
+    """
     theirs_python = python if peer.environment is None else peer_python(peer.environment)
-    with (
-        Worker(job_file("vllm_endoscope"), python) as ours,
-        Worker(job_file(peer.job), theirs_python) as theirs,
-    ):
-        loaded(ours, setup, options)
-        loaded(theirs, setup, options)
+    sides = {"ours": ("vllm_endoscope", python), "theirs": (peer.job, theirs_python)}
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for side in sorted(sides, reverse=bool(number % 2)):
+            job, interpreter = sides[side]
+            workers[side] = stack.enter_context(Worker(job_file(job), interpreter))
+            loaded(workers[side], setup, options)
+        ours, theirs = workers["ours"], workers["theirs"]
         for load in loads:
             several = run_pairs(_Side(ours, load), _Side(theirs, load), REPETITIONS)
             mine, other = ours.result(), theirs.result()
