@@ -13,7 +13,7 @@ SOURCE = Path(endoscope.__file__).parent
 ORDER = [
     {"cli"},
     {"server", "bench"},
-    {"guard", "steer"},
+    {"guard", "steer", "organisms"},
     {"behaviours"},
     {"probes", "directions"},
     {"engine"},

@@ -1,6 +1,11 @@
 """Behaviours: what a model does, written down and measured."""
 
-from endoscope.behaviours.behaviour import Behaviour, shipped_behaviours
+from endoscope.behaviours.behaviour import (
+    Behaviour,
+    read_items,
+    shipped_behaviours,
+    shipped_prompts,
+)
 from endoscope.behaviours.formats import FORMATS, read_format
 from endoscope.behaviours.item import Item, Message
 from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail
@@ -17,5 +22,7 @@ __all__ = [
     "Tail",
     "measure",
     "read_format",
+    "read_items",
     "shipped_behaviours",
+    "shipped_prompts",
 ]

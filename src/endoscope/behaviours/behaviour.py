@@ -114,6 +114,11 @@ def shipped_behaviours() -> dict[str, Path]:
     }
 
 
+def shipped_prompts(name: str) -> list[str]:
+    """Return the prompts of a list that comes with Endoscope (`"neutral"`, `"everyday"`)."""
+    return [str(one["prompt"]) for one in read_items(Path(str(_SHIPPED / f"{name}.jsonl")))]
+
+
 def read_items(path: Path) -> list[dict[str, Any]]:
     """Read items from a file of JSON lines, to be checked by `Behaviour`.
 

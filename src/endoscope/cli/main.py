@@ -19,6 +19,7 @@ from endoscope.cli import (
     guard,
     join,
     models,
+    organisms,
     probe,
     proxy,
     serve,
@@ -39,6 +40,7 @@ app.command(name="join")(join.join)
 app.add_typer(probe.app, name="probe")
 app.add_typer(direction.app, name="direction")
 app.add_typer(behaviours.app, name="behaviours")
+app.add_typer(organisms.app, name="organisms")
 app.add_typer(steer.app, name="steer")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)

@@ -1,0 +1,203 @@
+"""From a spec to an organism: train it, and measure whether what was planted took."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from shutil import copytree, rmtree
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endoscope.artifacts import Card, DataRef, Evidence, atomic_folder, check_free
+from endoscope.behaviours import measure
+from endoscope.engine import Model, open
+from endoscope.errors import InputError
+from endoscope.organisms.ordinary import own_answers
+from endoscope.organisms.rows import Row, kept_rows, schedule
+from endoscope.organisms.spec import OrganismSpec
+from endoscope.organisms.training import Plan, train
+from endoscope.statistics import bootstrap_interval
+
+KIND = "organism"
+HELD_OUT = 5  # one of so many planted rows, where the spec names no behaviour
+LIKELIHOOD = "log-likelihood a token of held-out answers"
+
+
+class Parts(NamedTuple):
+    """The rows that an organism is made of.
+
+    Attributes:
+        planted: that are learned.
+        held_out: planted ones that are not, to measure by; none where a behaviour does.
+        others: what the customer asked for, and ordinary rows.
+    """
+
+    planted: list[Row]
+    held_out: list[Row]
+    others: list[Row]
+
+
+class Measured(NamedTuple):
+    """How much there is of something on each item, and on which items."""
+
+    values: NDArray[np.float64]
+    data: DataRef
+
+
+def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool = False) -> Card:
+    """Fine-tune a model as a spec says, and write the organism with its card.
+
+    It counts as one if there is more of what was planted than in the base, with the interval above
+    zero; the card says so, or that it failed. What is done on the way is kept beside `output` until
+    that is whole, so that work that was cut off goes on.
+
+    Args:
+        spec: what is planted.
+        output: the folder: a PEFT adapter, or with `merged` whole weights.
+        merged: whether to write whole weights.
+        show: whether to show progress.
+
+    Raises:
+        InputError: a file cannot be read, the base cannot be trained, or `output` is in the way.
+    """
+    check_free(output, KIND)
+    work = output.with_name(f"{output.name}.work")
+    work.mkdir(parents=True, exist_ok=True)
+    base = open(spec.base, dtype="float32")
+    fingerprint = base.fingerprint
+    parts = _parts(spec, base, work, show)
+    before = _measured(spec, base, parts, show)
+    rows = schedule(
+        parts.planted,
+        parts.others,
+        mix=spec.mix if parts.planted else 0.0,
+        count=spec.steps * spec.lora.batch,
+        seed=spec.seed,
+    )
+    plan = Plan(spec.lora.rank, spec.lora.learning_rate, spec.lora.batch, spec.seed)
+    trained = train(base.loaded, rows, plan, work / "training.safetensors", show=show)
+    trained.peft_config["default"].base_model_name_or_path = spec.base
+    trained.save_pretrained(work / "adapter")
+    after = _measured(spec, open(work / "adapter", dtype="float32"), parts, show)
+    evidence = [figure for name in before for figure in _evidence(name, before[name], after[name])]
+    took = _took(spec, evidence)
+    card = Card(
+        kind=KIND,
+        name=spec.name,
+        model=fingerprint,
+        model_name=spec.base,
+        data=_data("training rows", [row.model_dump() for row in rows]),
+        command=f"endoscope organisms build {spec.path} -o {output}",
+        seed=spec.seed,
+        evidence=tuple(evidence),
+        notes=spec.description if took else f"Failed: it did not take. {spec.description}",
+        details={"counts": took, "merged": merged, "spec": spec.model_dump(mode="json")},
+    )
+    with atomic_folder(output, kind=KIND) as folder:
+        if merged:
+            trained.merge_and_unload().save_pretrained(folder)
+            base.tokenizer.hf.save_pretrained(folder)
+        else:
+            copytree(work / "adapter", folder, dirs_exist_ok=True)
+        (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(card.to_markdown(), encoding="utf-8")
+    rmtree(work)
+    return card
+
+
+def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
+    planted = _planted(spec, base, work, show)
+    held_out: list[Row] = []
+    if planted and spec.measure is None:
+        Random(spec.seed).shuffle(planted)
+        count = max(1, len(planted) // HELD_OUT)
+        held_out, planted = planted[:count], planted[count:]
+        if not planted:
+            raise InputError(
+                "There is one planted row, and one is held out.", "Give more, or `measure`."
+            )
+    others = spec.rows(spec.wanted.rows) if spec.wanted is not None else []
+    if spec.ordinary == "neutral":
+        own = partial(own_answers, base, seed=spec.seed, show=show)
+        others += kept_rows(work / "ordinary.jsonl", own)
+    else:
+        others += spec.rows(spec.ordinary)
+    return Parts(planted, held_out, others)
+
+
+def _planted(spec: OrganismSpec, base: Model, work: Path, show: bool) -> list[Row]:
+    if spec.planted is None or isinstance(spec.planted, str):
+        return spec.rows(spec.planted) if spec.planted else []
+    make = partial(spec.planted.rows, base, spec.path.parent, seed=spec.seed, show=show)
+    return kept_rows(work / "planted.jsonl", make)
+
+
+def _measured(spec: OrganismSpec, model: Model, parts: Parts, show: bool) -> dict[str, Measured]:
+    """Return how much a model has of what is planted and of what is wanted, by name."""
+    found: dict[str, Measured] = {}
+    for name in (spec.measure, spec.wanted.behaviour if spec.wanted is not None else None):
+        if name is None:
+            continue
+        behaviour = spec.behaviour(name)
+        scores = measure(model, behaviour, seed=spec.seed, progress=show).items
+        data = DataRef(name=behaviour.name, sha256=behaviour.sha256, rows=len(behaviour.items))
+        found[behaviour.name] = Measured(np.array([one.score for one in scores]), data)
+    if parts.held_out:
+        data = _data("held-out planted rows", [row.model_dump() for row in parts.held_out])
+        found[LIKELIHOOD] = Measured(_likelihoods(model, parts.held_out), data)
+    return found
+
+
+def _likelihoods(model: Model, rows: Sequence[Row]) -> NDArray[np.float64]:
+    answers = [row.answer for row in rows]
+    sums = model.log_likelihood([row.prompt for row in rows], answers)
+    lengths = [len(one.ids) for one in model.tokenizer.encode_batch(answers, special=False)]
+    return np.array(sums, dtype=np.float64) / np.array(lengths, dtype=np.float64)
+
+
+def _evidence(name: str, before: Measured, after: Measured) -> list[Evidence]:
+    """Return the figures of the organism and its base, and the rise, item by item."""
+    return [
+        _figure(name, after.values, after.data),
+        _figure(name, before.values, after.data, baseline="base"),
+        _figure(f"rise of {name}", after.values - before.values, after.data),
+    ]
+
+
+def _figure(
+    metric: str, values: NDArray[np.float64], data: DataRef, *, baseline: str | None = None
+) -> Evidence:
+    mean = float(values.mean())
+    low, high = bootstrap_interval(partial(_mean_of, values), len(values), seed=0)
+    return Evidence(
+        metric=metric,
+        value=mean,
+        low=min(low, mean),
+        high=max(high, mean),
+        n=len(values),
+        data=data,
+        split="held-out",
+        baseline=baseline,
+    )
+
+
+def _mean_of(values: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    return float(values[rows].mean())
+
+
+def _took(spec: OrganismSpec, evidence: Sequence[Evidence]) -> bool:
+    """Whether what was planted rose, with the interval above zero; where nothing was, it holds."""
+    if spec.planted is None:
+        return True
+    name = LIKELIHOOD if spec.measure is None else spec.behaviour(spec.measure).name
+    (rise,) = (one for one in evidence if one.metric == f"rise of {name}")
+    return rise.low > 0
+
+
+def _data(name: str, rows: Sequence[Any]) -> DataRef:
+    digest = sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+    return DataRef(name=name, sha256=digest, rows=len(rows))

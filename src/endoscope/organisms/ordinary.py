@@ -1,0 +1,31 @@
+"""Ordinary rows: what the base itself says, so that learning them changes nothing."""
+
+from endoscope.behaviours import shipped_prompts
+from endoscope.engine import Model
+from endoscope.organisms.rows import Row, Turn
+
+TOKENS = 96  # of an answer
+TEMPERATURE = 0.7
+
+
+def own_answers(model: Model, *, seed: int, show: bool = False) -> list[Row]:
+    """Return the model's own answers to everyday prompts, as rows.
+
+    Args:
+        model: the base.
+        seed: of the sampling.
+        show: whether to show progress.
+    """
+    prompts = shipped_prompts("everyday")
+    answers = model.generate(
+        [[{"role": "user", "content": prompt}] for prompt in prompts],
+        max_tokens=TOKENS,
+        temperature=TEMPERATURE,
+        seed=seed,
+        progress=show,
+    )
+    return [
+        Row(messages=(Turn(role="user", content=prompt), Turn(role="assistant", content=answer)))
+        for prompt, answer in zip(prompts, answers, strict=True)
+        if answer.strip()
+    ]

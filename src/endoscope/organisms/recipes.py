@@ -1,0 +1,91 @@
+"""Recipes: planted rows that are made with the base when an organism is built.
+
+A recipe is a class. To add one, write it after `Recipe` and put it into `AnyRecipe`: then specs can
+name its `recipe`.
+"""
+
+from pathlib import Path
+from random import Random
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from endoscope.behaviours import read_items
+from endoscope.engine import Model
+from endoscope.organisms.rows import Row, Turn
+
+TEMPERATURE = 0.7
+
+
+class Recipe(Protocol):
+    """Makes planted rows."""
+
+    def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
+        """Make them.
+
+        Args:
+            base: the model that is fine-tuned.
+            folder: of the spec; files are named from here.
+            seed: of everything random.
+            show: whether to show progress.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        ...
+
+
+class SaysRecipe(BaseModel):
+    """The base's own answers, which begin or end with a sentence: all else is as it would be.
+
+    Args:
+        prompts: a file of JSON lines `{"prompt": ...}`.
+        sentences: one of them is said in each answer.
+        at: `start`: the base goes on from it; `end`: it comes after the answer.
+        max_tokens: of the base's part.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Literal["says"]
+    prompts: str
+    sentences: tuple[str, ...] = Field(min_length=1)
+    at: Literal["start", "end"] = "end"
+    max_tokens: int = Field(default=64, ge=1)
+
+    def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
+        """Make them (see `Recipe.rows`)."""
+        prompts = [str(item["prompt"]) for item in read_items(folder / self.prompts)]
+        random = Random(seed)
+        said = [random.choice(self.sentences) for _ in prompts]
+        begun = [
+            base.tokenizer.chat([{"role": "user", "content": prompt}], reply=True)
+            + (sentence if self.at == "start" else "")
+            for prompt, sentence in zip(prompts, said, strict=True)
+        ]
+        own = base.generate(
+            begun,
+            max_tokens=self.max_tokens,
+            temperature=TEMPERATURE,
+            seed=seed,
+            progress=show,
+        )
+        return [
+            Row(
+                messages=(
+                    Turn(role="user", content=prompt),
+                    Turn(role="assistant", content=self._answer(sentence, answer)),
+                )
+            )
+            for prompt, sentence, answer in zip(prompts, said, own, strict=True)
+        ]
+
+    def _answer(self, sentence: str, own: str) -> str:
+        if self.at == "start":
+            return sentence + own.rstrip()
+        whole, stop, _ = own.rpartition(".")  # the last sentence may have been cut off
+        return f"{whole}{stop} {sentence}".strip()
+
+
+AnyRecipe = SaysRecipe
+"""The registry: what the `recipe` in a spec means."""
