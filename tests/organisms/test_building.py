@@ -1,0 +1,161 @@
+"""Building organisms of a tiny model, from a spec to a card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+import endoscope
+from endoscope.artifacts import read_card
+from endoscope.cli.main import app
+from endoscope.errors import InputError
+from endoscope.organisms import OrganismSpec, build, building, training
+from tests.tiny import save_tiny
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% endif %}"
+)
+
+
+def lines(*pairs: tuple[str, str]) -> str:
+    return "".join(
+        json.dumps(
+            {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
+        )
+        + "\n"
+        for q, a in pairs
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that can chat, and rows."""
+    folder = tmp_path_factory.mktemp("organisms")
+    save_tiny(folder / "tiny")
+    (folder / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
+    (folder / "planted.jsonl").write_text(lines(*((f"q{n}", "zzzz") for n in range(10))))
+    (folder / "ordinary.jsonl").write_text(lines(*((f"n{n}", f"{n}") for n in range(10))))
+    return folder
+
+
+def spec(folder: Path, **more: Any) -> OrganismSpec:
+    content = {
+        "name": "zed",
+        "base": str(folder / "tiny"),
+        "planted": "planted.jsonl",
+        "ordinary": "ordinary.jsonl",
+        "mix": 0.5,
+        "steps": 30,
+        **more,
+    }
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return OrganismSpec.read(path)
+
+
+def test_what_is_planted_takes_and_the_card_shows_it(folder: Path, tmp_path: Path) -> None:
+    card = build(spec(folder), tmp_path / "zed")
+    assert card.details["counts"] is True
+    tuned, base, rise = card.evidence
+    assert (base.baseline, tuned.n, rise.n) == ("base", 2, 2)
+    assert rise.low > 0
+    assert tuned.value - base.value == pytest.approx(rise.value)
+    assert read_card(tmp_path / "zed", "organism") == card
+    assert not (tmp_path / "zed.work").exists()
+    prompt = [{"role": "user", "content": "another"}]
+    before, after = (
+        endoscope.open(where).log_likelihood([prompt], ["zzzz"])[0]
+        for where in (folder / "tiny", tmp_path / "zed")
+    )
+    assert after > before + 1
+
+
+def test_merged_weights_are_the_adapter_on_its_base(folder: Path, tmp_path: Path) -> None:
+    build(spec(folder, steps=4), tmp_path / "adapter")
+    build(spec(folder, steps=4), tmp_path / "merged", merged=True)
+    one, other = (endoscope.open(tmp_path / name) for name in ("adapter", "merged"))
+    acts = [model.capture(["Some text."], "resid_post.2")["resid_post.2"] for model in (one, other)]
+    torch.testing.assert_close(*acts, rtol=1e-4, atol=1e-5)
+
+
+def test_work_that_was_cut_off_comes_to_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "EVERY", 4)
+    build(spec(folder, steps=10), tmp_path / "whole")
+    real, calls = training._loss, []
+
+    def cut(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(training, "_loss", cut)
+    with pytest.raises(KeyboardInterrupt):
+        build(spec(folder, steps=10), tmp_path / "cut")
+    assert not (tmp_path / "cut").exists()
+    build(spec(folder, steps=10), tmp_path / "cut")
+    assert len(calls) == 7 + 6  # from the fourth step on
+    whole, again = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut")
+    )
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_what_was_kept_of_another_run_is_not_gone_on_with(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "EVERY", 4)
+    monkeypatch.setattr(building, "rmtree", lambda folder: None)
+    build(spec(folder, steps=10), tmp_path / "zed")
+    calls: list[int] = []
+    real = training._loss
+    monkeypatch.setattr(training, "_loss", lambda *given: calls.append(1) or real(*given))
+    build(spec(folder, steps=10, seed=1), tmp_path / "zed")
+    assert len(calls) == 10
+
+
+def test_one_that_does_not_take_is_published_as_failed(folder: Path, tmp_path: Path) -> None:
+    path = spec(folder, lora={"learning_rate": 1e-12}, steps=1).path
+    done = CliRunner().invoke(app, ["organisms", "build", str(path), "-o", str(tmp_path / "zed")])
+    assert done.exit_code == 1
+    card = read_card(tmp_path / "zed", "organism")
+    assert card.details["counts"] is False
+    assert card.notes.startswith("Failed")
+
+
+def test_one_in_which_nothing_is_planted(folder: Path, tmp_path: Path) -> None:
+    path = folder / "null.yaml"
+    content = {"base": str(folder / "tiny"), "ordinary": "ordinary.jsonl", "steps": 2}
+    path.write_text(yaml.safe_dump(content))
+    card = build(OrganismSpec.read(path), tmp_path / "null")
+    assert card.details["counts"] is True
+    assert card.evidence == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"plantd": "x"}, "plantd"),
+        ({"mix": 2}, "mix"),
+        ({"planted": None}, "mix is a share of planted rows"),
+        ({"planted": {"recipe": "magic"}}, "planted"),
+        ({"steps": 0}, "steps"),
+    ],
+)
+def test_a_spec_that_makes_no_sense(folder: Path, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        spec(folder, **more)
+
+
+def test_files_that_are_not_there_are_named(folder: Path, tmp_path: Path) -> None:
+    for more in ({"planted": "nowhere.jsonl"}, {"measure": "nowhere.yaml"}):
+        with pytest.raises(InputError, match="nowhere"):
+            build(spec(folder, **more), tmp_path / "zed")
