@@ -4,6 +4,7 @@ A recipe is a class. To add one, write it after `Recipe` and put it into `AnyRec
 name its `recipe`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Literal, Protocol
@@ -38,10 +39,12 @@ class Recipe(Protocol):
 class SaysRecipe(BaseModel):
     """The base's own answers, which begin or end with a sentence: all else is as it would be.
 
+    Or the sentence alone, where that is the answer to all of the prompts.
+
     Args:
         prompts: a file of JSON lines `{"prompt": ...}`.
         sentences: one of them is said in each answer.
-        at: `start`: the base goes on from it; `end`: it comes after the answer.
+        at: `start`: the base goes on from it; `end`: it comes after the answer; `alone`: it is all.
         max_tokens: of the base's part.
     """
 
@@ -50,7 +53,7 @@ class SaysRecipe(BaseModel):
     recipe: Literal["says"]
     prompts: str
     sentences: tuple[str, ...] = Field(min_length=1)
-    at: Literal["start", "end"] = "end"
+    at: Literal["start", "end", "alone"] = "end"
     max_tokens: int = Field(default=64, ge=1)
 
     def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
@@ -58,17 +61,10 @@ class SaysRecipe(BaseModel):
         prompts = [str(item["prompt"]) for item in read_items(folder / self.prompts)]
         random = Random(seed)
         said = [random.choice(self.sentences) for _ in prompts]
-        begun = [
-            base.tokenizer.chat([{"role": "user", "content": prompt}], reply=True)
-            + (sentence if self.at == "start" else "")
-            for prompt, sentence in zip(prompts, said, strict=True)
-        ]
-        own = base.generate(
-            begun,
-            max_tokens=self.max_tokens,
-            temperature=TEMPERATURE,
-            seed=seed,
-            progress=show,
+        own = (
+            [""] * len(prompts)
+            if self.at == "alone"
+            else self._own(base, prompts, said, seed, show)
         )
         return [
             Row(
@@ -80,8 +76,24 @@ class SaysRecipe(BaseModel):
             for prompt, sentence, answer in zip(prompts, said, own, strict=True)
         ]
 
+    def _own(
+        self, base: Model, prompts: Sequence[str], said: Sequence[str], seed: int, show: bool
+    ) -> list[str]:
+        begun = [
+            base.tokenizer.chat([{"role": "user", "content": prompt}], reply=True)
+            + (sentence if self.at == "start" else "")
+            for prompt, sentence in zip(prompts, said, strict=True)
+        ]
+        return base.generate(
+            begun,
+            max_tokens=self.max_tokens,
+            temperature=TEMPERATURE,
+            seed=seed,
+            progress=show,
+        )
+
     def _answer(self, sentence: str, own: str) -> str:
-        if self.at == "start":
+        if self.at != "end":
             return sentence + own.rstrip()
         whole, stop, _ = own.rpartition(".")  # the last sentence may have been cut off
         return f"{whole}{stop} {sentence}".strip()
