@@ -104,7 +104,22 @@ def prompts_of(name: str) -> set[str]:
     return {str(item.prompt) for item in Behaviour.load(name).items}
 
 
-@pytest.mark.parametrize("path", sorted(shipped_behaviours().values()), ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", sorted(shipped_behaviours()))
+def test_shipped_behaviours_can_be_told_apart(name: str) -> None:
+    """By a name and a sentence, on items of which no two are the same."""
+    found = Behaviour.load(name)
+    assert len(found.items) >= 10
+    assert len({item.model_dump_json(exclude={"id"}) for item in found.items}) == len(found.items)
+    others = [Behaviour.load(other) for other in shipped_behaviours() if other != name]
+    assert found.description not in {other.description for other in others}
+
+
+FITTED = [
+    path for path in shipped_behaviours().values() if path.with_suffix(".pairs.jsonl").exists()
+]
+
+
+@pytest.mark.parametrize("path", FITTED, ids=lambda path: path.stem)
 def test_shipped_prompts_are_many_and_fit_no_direction(path: Path) -> None:
     prompts = prompts_of(path.stem)
     assert len(prompts) >= 60

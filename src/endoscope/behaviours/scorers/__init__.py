@@ -11,8 +11,9 @@ from pydantic import Field
 from endoscope.behaviours.scorers.base import Score, Scorer
 from endoscope.behaviours.scorers.check import CheckScorer
 from endoscope.behaviours.scorers.choices import ChoicesScorer
+from endoscope.behaviours.scorers.judge import JudgeScorer
 
-AnyScorer = Annotated[ChoicesScorer | CheckScorer, Field(discriminator="kind")]
+AnyScorer = Annotated[ChoicesScorer | CheckScorer | JudgeScorer, Field(discriminator="kind")]
 """The registry: the scorer that the `kind` in a spec means."""
 
-__all__ = ["AnyScorer", "CheckScorer", "ChoicesScorer", "Score", "Scorer"]
+__all__ = ["AnyScorer", "CheckScorer", "ChoicesScorer", "JudgeScorer", "Score", "Scorer"]
