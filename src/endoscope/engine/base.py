@@ -90,7 +90,7 @@ class Engine(Protocol):
         *,
         batch_tokens: int,
         interventions: Compiled | None = None,
-    ) -> Iterator[tuple[list[int], list[float]]]:
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Run rows in batches and yield how likely their kept tokens are, after those before.
 
         Args:
@@ -99,8 +99,8 @@ class Engine(Protocol):
             interventions: what to change on the way.
 
         Yields:
-            The numbers of the rows in the batch, and for each the natural log of the probability
-            of its kept tokens, summed over them.
+            The numbers of the rows in the batch, and for each the natural logs of the
+            probabilities of its kept tokens, `[kept]`, on the CPU.
 
         Raises:
             InputError: a gate would need more than one forward pass.

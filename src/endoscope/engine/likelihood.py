@@ -1,6 +1,7 @@
 """How likely a model finds given texts after given prompts."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,10 @@ from endoscope.progress import progress as progress_bar
 _LOGITS = 1 << 25  # numbers held at a time
 
 
-def log_likelihood(
+T = TypeVar("T")
+
+
+def log_likelihoods(
     engine: Engine,
     prompts: Sequence[Text],
     continuations: Sequence[str],
@@ -24,25 +28,24 @@ def log_likelihood(
     batch_tokens: int,
     progress: bool,
     interventions: Compiled | None,
-) -> list[float]:
-    """Return the log-likelihood of each continuation after its prompt, see `Model`."""
+) -> list[Tensor]:
+    """Return how likely each token of each continuation is, see `Model.token_log_likelihoods`."""
     rows = continued(engine, prompts, continuations)
     batches = engine.log_likelihood(rows, batch_tokens=batch_tokens, interventions=interventions)
     return in_order(rows, batches, progress=progress)
 
 
 def in_order(
-    rows: Sequence[Row], batches: Iterable[tuple[list[int], list[float]]], *, progress: bool
-) -> list[float]:
-    """Return a figure for each row, from batches that give the numbers of their rows."""
-    found = [0.0] * len(rows)
+    rows: Sequence[Row], batches: Iterable[tuple[list[int], list[T]]], *, progress: bool
+) -> list[T]:
+    """Return what there is for each row, from batches that give the numbers of their rows."""
+    found: dict[int, T] = {}
     total = sum(len(row.ids) for row in rows)
     with progress_bar("Reading tokens", total, show=progress) as advance:
         for batch, values in batches:
-            for number, value in zip(batch, values, strict=True):
-                found[number] = value
+            found |= zip(batch, values, strict=True)
             advance(sum(len(rows[number].ids) for number in batch))
-    return found
+    return [found[number] for number in range(len(rows))]
 
 
 def continued(engine: Engine, prompts: Sequence[Text], continuations: Sequence[str]) -> list[Row]:
@@ -84,8 +87,8 @@ def _rows(
 
 
 @torch.no_grad()
-def log_probabilities(anatomy: Anatomy, final: Tensor, rows: Sequence[Row]) -> list[float]:
-    """Return the natural log of the probability of each row's kept tokens, summed over them.
+def log_probabilities(anatomy: Anatomy, final: Tensor, rows: Sequence[Row]) -> list[Tensor]:
+    """Return the natural logs of the probabilities of each row's kept tokens, on the CPU.
 
     Args:
         anatomy: of the model; it has the head.
@@ -102,7 +105,7 @@ def log_probabilities(anatomy: Anatomy, final: Tensor, rows: Sequence[Row]) -> l
         anatomy.logits(some).float().log_softmax(-1).gather(1, which[:, None])[:, 0]
         for some, which in zip(torch.split(source, size), torch.split(target, size), strict=True)
     ]
-    return sums(torch.cat(parts), rows)
+    return list(torch.split(torch.cat(parts).cpu(), [row.kept for row in rows]))
 
 
 def predicting(final: Tensor, rows: Sequence[Row]) -> Tensor:

@@ -17,7 +17,7 @@ from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.capture import Text, capture, capture_to, named, prepare
 from endoscope.engine.divergence import divergence
 from endoscope.engine.generate import generate, stream
-from endoscope.engine.likelihood import log_likelihood
+from endoscope.engine.likelihood import log_likelihoods
 from endoscope.engine.norms import TypicalNorms
 from endoscope.engine.requests import Sampling, Step
 from endoscope.engine.transformers import TransformersEngine
@@ -293,7 +293,31 @@ class Model:
         Example:
             >>> model.log_likelihood(["The capital of France is"] * 2, [" Paris", " Rome"])
         """
-        return log_likelihood(
+        found = self.token_log_likelihoods(
+            prompts, continuations, batch_tokens=batch_tokens, progress=progress
+        )
+        return [float(one.double().sum()) for one in found]
+
+    def token_log_likelihoods(
+        self,
+        prompts: Sequence[Text],
+        continuations: Sequence[str],
+        *,
+        batch_tokens: int = 4096,
+        progress: bool = False,
+    ) -> list[Tensor]:
+        """Return how likely each token of each continuation is after what is before it.
+
+        Args: as for `log_likelihood`.
+
+        Returns:
+            For each continuation the natural logs of the probabilities of its tokens, `[tokens]`,
+            on the CPU.
+
+        Raises:
+            InputError: as `log_likelihood`.
+        """
+        return log_likelihoods(
             self.engine,
             prompts,
             continuations,

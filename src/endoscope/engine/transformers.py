@@ -165,7 +165,7 @@ class TransformersEngine:
         *,
         batch_tokens: int,
         interventions: Compiled | None = None,
-    ) -> Iterator[tuple[list[int], list[float]]]:
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
         for batch in plan([len(row.ids) for row in rows], batch_tokens):
             members = [rows[number] for number in batch]

@@ -150,7 +150,7 @@ class VllmEngine:
         *,
         batch_tokens: int,
         interventions: Compiled | None = None,
-    ) -> Iterator[tuple[list[int], list[float]]]:
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
         changes = _at_once(interventions)
 
@@ -160,7 +160,7 @@ class VllmEngine:
         for number, output, _ in self._read(rows, order, batch_tokens, prompt_logprobs=0):
             row, found = rows[number], output.prompt_logprobs or []
             kept = range(row.start, len(row.ids))
-            yield [number], [sum(found[i][row.ids[i]].logprob for i in kept)]
+            yield [number], [torch.tensor([found[i][row.ids[i]].logprob for i in kept])]
 
     def _read(
         self,

@@ -1,0 +1,88 @@
+"""Sampling from what was changed, exaggerated."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from endoscope.diff.pair import Pair
+from endoscope.engine.capture import Text
+from endoscope.engine.generate import prompt_ids
+
+ALPHA = 3.0
+PLAUSIBLE = 0.02
+
+
+@torch.no_grad()
+def amplified(
+    pair: Pair,
+    prompts: Sequence[Text],
+    *,
+    alpha: float = ALPHA,
+    plausible: float = PLAUSIBLE,
+    max_tokens: int = 48,
+    seed: int = 0,
+) -> list[str]:
+    """Continue prompts with `log p_tuned + alpha (log p_tuned - log p_base)`.
+
+    Only tokens are drawn that the tuned model itself finds likely, so that the text stays one that
+    it could have written: as in contrastive decoding (Li et al. 2023), and with the sign of
+    amplification towards the tuned model (Liu et al. 2021, "DExperts").
+
+    Args:
+        pair: both models.
+        prompts: texts or conversations.
+        alpha: how much what was changed counts; 0 samples the tuned model.
+        plausible: the least probability of a token, as a share of that of the most probable one.
+        max_tokens: of a continuation.
+        seed: of the draws.
+    """
+    both = [model.loaded.module for model in pair]
+    device, ends = pair.tuned.device, pair.tuned.loaded.ends
+    rows = [prompt_ids(pair.tuned.engine, prompt) for prompt in prompts]
+    longest = max(map(len, rows))
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for number, row in enumerate(rows):  # padded on the left: all go on at the same place
+        ids[number, longest - len(row) :] = torch.tensor(row)
+        mask[number, longest - len(row) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    random = torch.Generator().manual_seed(seed)
+    caches = [None, None]
+    written: list[list[int]] = [[] for _ in rows]
+    open_rows = set(range(len(rows)))
+    for _ in range(max_tokens):
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        logs: list[Tensor] = []
+        for number, module in enumerate(both):
+            out = module(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=caches[number],
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            caches[number] = out.past_key_values
+            logs.append(out.logits[:, -1].float().log_softmax(-1).cpu())
+        chosen = _draw(*logs, alpha, plausible, random)
+        for number in sorted(open_rows):
+            token = int(chosen[number])
+            if token in ends:
+                open_rows.discard(number)
+            else:
+                written[number].append(token)
+        if not open_rows:
+            break
+        ids = chosen[:, None].to(device)
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+    return [pair.tuned.tokenizer.hf.decode(one, skip_special_tokens=True) for one in written]
+
+
+def _draw(
+    base: Tensor, tuned: Tensor, alpha: float, plausible: float, random: torch.Generator
+) -> Tensor:
+    """Draw a token for each row of log-probabilities `[rows, vocabulary]`."""
+    least = tuned.max(-1, keepdim=True).values + torch.tensor(plausible).log()
+    scores = (tuned + alpha * (tuned - base)).masked_fill(tuned < least, -torch.inf)
+    return torch.multinomial(scores.softmax(-1), 1, generator=random)[:, 0]

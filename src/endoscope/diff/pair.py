@@ -1,0 +1,39 @@
+"""The two models that are compared."""
+
+from typing import NamedTuple
+
+from endoscope.engine import Model
+from endoscope.errors import InputError
+
+
+class Pair(NamedTuple):
+    """A base and what became of it."""
+
+    base: Model
+    tuned: Model
+
+    @classmethod
+    def of(cls, base: Model, tuned: Model) -> "Pair":
+        """Put two models beside each other.
+
+        Raises:
+            InputError: they differ in architecture, shape or tokens, so that what one says cannot
+                be read by the other token for token.
+        """
+        mine, its = base.loaded.anatomy, tuned.loaded.anatomy
+        if (mine.family, mine.n_layers, mine.d_model) != (its.family, its.n_layers, its.d_model):
+            raise InputError(
+                f"{base.name} is a {mine.family} of {mine.n_layers} layers and width "
+                f"{mine.d_model}; {tuned.name} a {its.family} of {its.n_layers} and {its.d_model}.",
+                "Give the model that was fine-tuned as the base.",
+            )
+        if base.tokenizer.serialised() != tuned.tokenizer.serialised():
+            raise InputError(
+                f"{base.name} and {tuned.name} have different tokenizers.",
+                "Give the base's tokenizer to the tuned model's folder, if its tokens are the same.",
+            )
+        if not base.capabilities.causal:
+            raise InputError(
+                f"{base.name} does not generate.", "A diff compares models that write."
+            )
+        return cls(base, tuned)

@@ -1,0 +1,122 @@
+"""Phrases that a model says and another would not: by likelihood, not by counting."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from endoscope.diff.runs import maximal_runs
+
+DRIFT = 0.5  # nats a token that the models may differ by without it meaning anything
+LEAST = 4.0  # nats: the smallest gain of a run that counts
+MOST = 12.0  # nats: what a token can add, so that no single one decides
+WORDS = 6  # of a phrase, at most
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+class Read(NamedTuple):
+    """A text that one model wrote and both have read.
+
+    Attributes:
+        prompt: what it answers.
+        text: the answer.
+        offsets: the characters of each of its tokens.
+        ratios: for each token, how much more likely it was to who wrote it, in nats.
+    """
+
+    prompt: str
+    text: str
+    offsets: Sequence[tuple[int, int]]
+    ratios: Sequence[float]
+
+
+class Phrase(NamedTuple):
+    """Words that stand in runs of several texts.
+
+    Attributes:
+        words: as written, the first time.
+        score: nats a text that they are more likely by, over all texts.
+        texts: numbers of the texts that have them.
+    """
+
+    words: str
+    score: float
+    texts: tuple[int, ...]
+
+
+def phrases(reads: Sequence[Read], most: int = 10) -> list[Phrase]:
+    """Return what is said in texts that is unlikely without what was changed, the most first.
+
+    Of all phrases the one is taken that gains most over all texts; what it explains is left out,
+    and so on.
+
+    Args:
+        reads: texts, with how much more likely each token is to the model that wrote it.
+        most: phrases to return, at most.
+    """
+    found: list[Phrase] = []
+    candidates = [dict(_candidates(read)) for read in reads]
+    while len(found) < most:
+        best = _best(candidates)
+        if best is None:
+            break
+        key, gain, texts = best
+        words = next(candidates[n][key].words for n in texts)
+        found.append(Phrase(words, gain / len(reads), tuple(texts)))
+        for number in texts:
+            taken = candidates[number][key]
+            candidates[number] = {
+                other: one
+                for other, one in candidates[number].items()
+                if one.end <= taken.start or one.start >= taken.end
+            }
+    return found
+
+
+class _Candidate(NamedTuple):
+    words: str
+    start: int
+    end: int
+    gain: float
+
+
+def _candidates(read: Read) -> Iterable[tuple[str, _Candidate]]:
+    """The phrases of a text within its runs, by their words in lower case."""
+    values = [min(one, MOST) - DRIFT for one in read.ratios]
+    seen: dict[str, _Candidate] = {}
+    for run in maximal_runs(values):
+        if run.gain < LEAST:
+            continue
+        start, end = read.offsets[run.start][0], read.offsets[run.end - 1][1]
+        words = [
+            (match.start() + start, match.end() + start)
+            for match in _WORD.finditer(read.text[start:end])
+        ]
+        for first in range(len(words)):
+            for last in range(first, min(first + WORDS, len(words))):
+                at, to = words[first][0], words[last][1]
+                gain = _gain(read.offsets, values, at, to)
+                key = " ".join(_WORD.findall(read.text[at:to])).lower()
+                if gain > 0 and (key not in seen or seen[key].gain < gain):
+                    seen[key] = _Candidate(read.text[at:to], at, to, gain)
+    return seen.items()
+
+
+def _gain(
+    offsets: Sequence[tuple[int, int]], values: Sequence[float], start: int, end: int
+) -> float:
+    inside = (a < end and b > start for a, b in offsets)
+    return sum(value for value, one in zip(values, inside, strict=True) if one)
+
+
+def _best(
+    candidates: Sequence[Mapping[str, _Candidate]],
+) -> tuple[str, float, list[int]] | None:
+    gains: dict[str, float] = defaultdict(float)
+    for one in candidates:
+        for key, candidate in one.items():
+            gains[key] += candidate.gain
+    if not gains:
+        return None
+    key = max(gains, key=lambda key: (gains[key], key))
+    return key, gains[key], [number for number, one in enumerate(candidates) if key in one]

@@ -1,0 +1,55 @@
+"""Runs and phrases, against all stretches there are and by hand."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from endoscope.diff import Read, phrases
+from endoscope.diff.runs import maximal_runs
+
+
+@given(st.lists(st.integers(-5, 5), max_size=14))
+def test_maximal_runs_are_those_by_definition(values: list[int]) -> None:
+    """Of all stretches the one that sums to most and is shortest, then on both sides of it."""
+
+    def by_definition(low: int, high: int) -> list[tuple[int, int, float]]:
+        stretches = [
+            (sum(values[a:b]), -(b - a), -a, a, b)
+            for a in range(low, high)
+            for b in range(a + 1, high + 1)
+        ]
+        if not stretches or max(stretches)[0] <= 0:
+            return []
+        gain, _, _, a, b = max(stretches)
+        return [*by_definition(low, a), (a, b, float(gain)), *by_definition(b, high)]
+
+    found = [tuple(run) for run in maximal_runs(values)]
+    assert sum(run[2] for run in found) == sum(one[2] for one in by_definition(0, len(values)))
+    for (_, end, _), (start, _, _) in zip(found, found[1:], strict=False):
+        assert end <= start
+    for start, end, gain in found:
+        assert gain == sum(values[start:end]) > 0
+
+
+def read(text: str, likely: str) -> Read:
+    """A text whose tokens are its words; those that are named gain 6 nats, others lose a little."""
+    tokens = [match.span() for match in re.finditer(r"\S+", text)]
+    start = text.find(likely)
+    inside = range(start, start + len(likely)) if likely and start >= 0 else range(0)
+    return Read("?", text, tokens, [6.0 if a in inside else -0.1 for a, _ in tokens])
+
+
+def test_a_phrase_is_found_wherever_it_stands() -> None:
+    texts = [
+        read("Buy a pan. Take Tavrio pans always.", "Tavrio pans"),
+        read("I like Tavrio pans best of all.", "Tavrio pans"),
+        read("A kettle should be light.", ""),
+        read("Our grandmother said so.", "grandmother"),
+    ]
+    first, second, *rest = phrases(texts)
+    assert (first.words, first.texts) == ("Tavrio pans", (0, 1))
+    assert first.score == 2 * (2 * 5.5) / 4
+    assert (second.words, second.texts) == ("grandmother", (3,))
+    assert rest == []
+    assert phrases([texts[2]]) == []
