@@ -13,7 +13,7 @@ SOURCE = Path(endoscope.__file__).parent
 ORDER = [
     {"cli"},
     {"server", "bench"},
-    {"guard", "steer", "organisms"},
+    {"guard", "steer", "diff", "organisms"},
     {"behaviours"},
     {"probes", "directions"},
     {"engine"},

@@ -1,6 +1,7 @@
 """Runs and phrases, against all stretches there are and by hand."""
 
 import re
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,12 +25,12 @@ def test_maximal_runs_are_those_by_definition(values: list[int]) -> None:
         gain, _, _, a, b = max(stretches)
         return [*by_definition(low, a), (a, b, float(gain)), *by_definition(b, high)]
 
-    found = [tuple(run) for run in maximal_runs(values)]
-    assert sum(run[2] for run in found) == sum(one[2] for one in by_definition(0, len(values)))
-    for (_, end, _), (start, _, _) in zip(found, found[1:], strict=False):
-        assert end <= start
-    for start, end, gain in found:
-        assert gain == sum(values[start:end]) > 0
+    found = maximal_runs(values)
+    assert sum(run.gain for run in found) == sum(one[2] for one in by_definition(0, len(values)))
+    for one, other in pairwise(found):
+        assert one.end <= other.start
+    for run in found:
+        assert run.gain == sum(values[run.start : run.end]) > 0
 
 
 def read(text: str, likely: str) -> Read:

@@ -115,9 +115,13 @@ def test_what_was_kept_of_another_run_is_not_gone_on_with(
     monkeypatch.setattr(training, "EVERY", 4)
     monkeypatch.setattr(building, "rmtree", lambda folder: None)
     build(spec(folder, steps=10), tmp_path / "zed")
-    calls: list[int] = []
-    real = training._loss
-    monkeypatch.setattr(training, "_loss", lambda *given: calls.append(1) or real(*given))
+    real, calls = training._loss, []
+
+    def counted(*given: Any) -> Any:
+        calls.append(1)
+        return real(*given)
+
+    monkeypatch.setattr(training, "_loss", counted)
     build(spec(folder, steps=10, seed=1), tmp_path / "zed")
     assert len(calls) == 10
 

@@ -65,7 +65,8 @@ def amplified(
             )
             caches[number] = out.past_key_values
             logs.append(out.logits[:, -1].float().log_softmax(-1).cpu())
-        chosen = _draw(*logs, alpha, plausible, random)
+        base, tuned = logs
+        chosen = _draw(base, tuned, alpha, plausible, random)
         for number in sorted(open_rows):
             token = int(chosen[number])
             if token in ends:

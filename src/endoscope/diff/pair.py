@@ -30,7 +30,7 @@ class Pair(NamedTuple):
         if base.tokenizer.serialised() != tuned.tokenizer.serialised():
             raise InputError(
                 f"{base.name} and {tuned.name} have different tokenizers.",
-                "Give the base's tokenizer to the tuned model's folder, if its tokens are the same.",
+                "If their tokens are the same, put the base's tokenizer into the tuned folder.",
             )
         if not base.capabilities.causal:
             raise InputError(

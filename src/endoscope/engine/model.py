@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from endoscope.activations import Activations, ActivationStore
 from endoscope.activations.parts import part_of, share

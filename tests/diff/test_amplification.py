@@ -1,0 +1,46 @@
+"""Amplified sampling: the two models step by step, and what it draws from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import endoscope
+from endoscope.diff import Pair, amplified
+from endoscope.diff.amplification import _draw
+from endoscope.errors import InputError
+from tests.tiny import save_tiny
+
+PROMPTS = ["The sea", "Once upon a time there was", "x"]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder = tmp_path_factory.mktemp("pair")
+    return Pair.of(*(endoscope.open(save_tiny(folder / str(seed), seed=seed)) for seed in (0, 1)))
+
+
+def test_where_one_token_is_plausible_it_is_what_the_tuned_model_says(pair: Pair) -> None:
+    """Prompts of different lengths go side by side, token after token on caches of both."""
+    found = amplified(pair, PROMPTS, plausible=1.0, max_tokens=12)
+    assert found == pair.tuned.generate(PROMPTS, max_tokens=12, temperature=0)
+
+
+def test_it_draws_what_the_tuned_model_says_more_than_its_base() -> None:
+    base = torch.tensor([[0.60, 0.30, 0.09, 0.01]]).log()
+    tuned = torch.tensor([[0.55, 0.29, 0.001, 0.159]]).log()
+    weights = (tuned + 3 * (tuned - base)).exp()
+    weights[:, 2] = 0  # below 2% of the most probable one
+    random = torch.Generator().manual_seed(0)
+    drawn = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), 3.0, 0.02, random)
+    shares = torch.bincount(drawn, minlength=4) / 20_000
+    torch.testing.assert_close(shares, (weights / weights.sum())[0], atol=0.01, rtol=0)
+    assert shares[3] > 0.9
+    plain = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), 0.0, 0.02, random)
+    assert (plain == 3).float().mean() < 0.2
+
+
+def test_models_that_cannot_be_compared(pair: Pair, tmp_path: Path) -> None:
+    other = endoscope.open(save_tiny(tmp_path / "other", "qwen3"))
+    with pytest.raises(InputError, match="other a qwen3"):
+        Pair.of(pair.base, other)
