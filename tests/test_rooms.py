@@ -23,7 +23,7 @@ ORDER = [
     {"artifacts"},
     {"models"},
     {"documents"},
-    {"cache", "disk", "jsonl", "logistic", "progress", "sha256", "statistics"},
+    {"cache", "disk", "jsonl", "logistic", "progress", "sha256", "statistics", "yamls"},
     {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}

@@ -182,7 +182,7 @@ def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
     ]
     near, ahead = readout("resid_post.1"), readout("resid_post.0", "mlp_out.1", look_ahead=2)
     with pytest.raises(InputError, match=r"probe p: resid_pre\.1 was not named"):
-        check_sites(readout("resid_pre.1"), pair.vllm, "probe p")
+        check_sites(readout("resid_pre.1"), pair.vllm.engine.check, "probe p")
     requests = [
         (number, greedy(str(number), (256, *range(9 * number)), 9, readouts, change))
         for number, (change, readouts) in enumerate(

@@ -2,7 +2,7 @@
 
 from endoscope.artifacts.atomic import atomic_file, atomic_folder, check_free
 from endoscope.artifacts.card import Card, DataRef, Evidence, installed_versions
-from endoscope.artifacts.files import load_artifact, read_card, save_artifact
+from endoscope.artifacts.files import load_artifact, read_card, save_artifact, write_card
 from endoscope.artifacts.fingerprint import (
     Fingerprint,
     Relation,
@@ -29,4 +29,5 @@ __all__ = [
     "load_artifact",
     "read_card",
     "save_artifact",
+    "write_card",
 ]

@@ -38,9 +38,14 @@ def save_artifact(folder: str | Path, card: Card, tensors: Mapping[str, Tensor])
     with atomic_folder(folder, kind=card.kind, size=size) as temporary:
         save_file(whole, temporary / TENSORS_FILE)
         card = card.model_copy(update={"tensors_sha256": hash_file(temporary / TENSORS_FILE)})
-        text = card.model_dump_json(indent=2) + "\n"
-        (temporary / CARD_FILE).write_text(text, encoding="utf-8")
+        write_card(temporary, card)
     return card
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Put a card into the folder of its artifact, while that is being written."""
+    text = card.model_dump_json(indent=2) + "\n"
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
 
 
 def load_artifact(folder: str | Path, kind: str) -> tuple[Card, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from endoscope.behaviours.behaviour import (
 )
 from endoscope.behaviours.formats import FORMATS, read_format
 from endoscope.behaviours.item import Item, Message
-from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail
+from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail, mean_figure
 from endoscope.behaviours.measuring import measure
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Measurement",
     "Message",
     "Tail",
+    "mean_figure",
     "measure",
     "read_format",
     "read_items",

@@ -13,6 +13,7 @@ from endoscope import jsonl
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.scorers import AnyScorer
 from endoscope.errors import InputError
+from endoscope.yamls import yaml_mapping
 
 _SHIPPED = files("endoscope.behaviours") / "specs"
 _EXAMPLE = "`endoscope behaviours show sea` prints a spec."
@@ -134,7 +135,7 @@ def read_items(path: Path) -> list[dict[str, Any]]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        source = path.read_text(encoding="utf-8")
     except OSError as error:
         known = ", ".join(shipped_behaviours())
         raise InputError(
@@ -143,13 +144,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text.") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where} is not valid YAML.") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a behaviour: it has no keys.", _EXAMPLE)
-    return content
+    return yaml_mapping(source, path, "a behaviour", _EXAMPLE)
 
 
 def _check_ids(items: Sequence[Item], what: str) -> None:

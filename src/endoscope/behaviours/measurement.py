@@ -171,17 +171,17 @@ def summarise(
     shown = (found >= behaviour.cut).astype(float)
     order = np.argsort(-found, kind="stable")[:WORST]
     worst = tuple(behaviour.items[i].id for i in order if shown[i])
-    tail = Tail(cut=behaviour.cut, share=_mean(shown, seed), worst=worst)
+    tail = Tail(cut=behaviour.cut, share=mean_figure(shown, seed), worst=worst)
     if not controls:
-        return Summary(_mean(found, seed), None, None, tail)
+        return Summary(mean_figure(found, seed), None, None, tail)
     beside = np.array([score.value for score in controls])
     if behaviour.matched:
         places = {control.id: i for i, control in enumerate(behaviour.controls)}
         partners = [places[str(item.control)] for item in behaviour.items]
-        difference = _mean(found - beside[partners], seed)
+        difference = mean_figure(found - beside[partners], seed)
     else:
         difference = _difference(found, beside, seed)
-    return Summary(_mean(found, seed), _mean(beside, seed), difference, tail)
+    return Summary(mean_figure(found, seed), mean_figure(beside, seed), difference, tail)
 
 
 def item_scores(items: Sequence[Item], scores: Sequence[Score]) -> tuple[ItemScore, ...]:
@@ -192,7 +192,8 @@ def item_scores(items: Sequence[Item], scores: Sequence[Score]) -> tuple[ItemSco
     )
 
 
-def _mean(values: NDArray[np.float64], seed: int) -> Figure:
+def mean_figure(values: NDArray[np.float64], seed: int) -> Figure:
+    """Return the mean of values `[items]` with its interval over items."""
     low, high = bootstrap_interval(lambda rows: float(values[rows].mean()), len(values), seed=seed)
     return _figure(float(values.mean()), low, high)
 

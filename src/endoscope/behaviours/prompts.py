@@ -1,5 +1,7 @@
 """An item as the model takes it."""
 
+from collections.abc import Sequence
+
 from endoscope.behaviours.item import Item
 from endoscope.engine import Model
 from endoscope.engine.capture import Text
@@ -15,6 +17,25 @@ def prompt_of(model: Model, item: Item) -> Text:
     if item.prompt is not None and not model.tokenizer.can_chat:
         return item.prompt
     return item.conversation()
+
+
+def answers(
+    model: Model,
+    items: Sequence[Item],
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    progress: bool,
+) -> list[str]:
+    """Return what the model writes to each item, in order; arguments as of `Model.generate`."""
+    return model.generate(
+        [prompt_of(model, item) for item in items],
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def extended(item: Item, text: str) -> Item:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from endoscope.diff.runs import maximal_runs
@@ -55,7 +55,7 @@ def phrases(reads: Sequence[Read], most: int = 10) -> list[Phrase]:
         most: phrases to return, at most.
     """
     found: list[Phrase] = []
-    candidates = [dict(_candidates(read)) for read in reads]
+    candidates = [_candidates(read) for read in reads]
     while len(found) < most:
         best = _best(candidates)
         if best is None:
@@ -80,7 +80,7 @@ class _Candidate(NamedTuple):
     gain: float
 
 
-def _candidates(read: Read) -> Iterable[tuple[str, _Candidate]]:
+def _candidates(read: Read) -> dict[str, _Candidate]:
     """The phrases of a text within its runs, by their words in lower case."""
     values = [min(one, MOST) - DRIFT for one in read.ratios]
     seen: dict[str, _Candidate] = {}
@@ -99,7 +99,7 @@ def _candidates(read: Read) -> Iterable[tuple[str, _Candidate]]:
                 key = " ".join(_WORD.findall(read.text[at:to])).lower()
                 if gain > 0 and (key not in seen or seen[key].gain < gain):
                     seen[key] = _Candidate(read.text[at:to], at, to, gain)
-    return seen.items()
+    return seen
 
 
 def _gain(

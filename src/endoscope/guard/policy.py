@@ -6,12 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from endoscope.errors import InputError
 from endoscope.guard.explain import explain
 from endoscope.interventions import Intervention, parse_interventions
+from endoscope.yamls import yaml_mapping
 
 Action = Literal["flag", "redact", "stop", "steer", "escalate"]
 Replacement = Literal["tag", "pseudonym", "hash"]
@@ -195,14 +195,7 @@ class Policy(_Strict):
                 f"A policy is a name, a path or a Policy, not {type(name).__name__}.", _EXAMPLE
             )
         source, folder = read_policy(name)
-        try:
-            content = yaml.safe_load(source)
-        except (yaml.YAMLError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
-            raise InputError(f"{name}{where} is not valid YAML.") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{name} is not a policy: it has no keys.", _EXAMPLE)
+        content = yaml_mapping(source, name, "a policy", _EXAMPLE)
         if "folder" in content:
             raise InputError(f"{name}: folder is not a key of policies.", _EXAMPLE)
         try:

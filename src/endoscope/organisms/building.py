@@ -1,7 +1,7 @@
 """From a spec to an organism: train it, and measure whether what was planted took."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from endoscope.artifacts import Card, DataRef, Evidence, atomic_folder, check_free
-from endoscope.behaviours import measure
+from endoscope.artifacts import Card, DataRef, Evidence, atomic_folder, check_free, write_card
+from endoscope.behaviours import Behaviour, mean_figure, measure
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import Row, kept_rows, schedule
 from endoscope.organisms.spec import OrganismSpec
-from endoscope.organisms.training import Plan, train
-from endoscope.statistics import bootstrap_interval
+from endoscope.organisms.training import train
 
 KIND = "organism"
 HELD_OUT = 5  # one of so many planted rows, where the spec names no behaviour
@@ -65,12 +64,13 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
         InputError: a file cannot be read, the base cannot be trained, or `output` is in the way.
     """
     check_free(output, KIND)
+    behaviours = _behaviours(spec)  # what cannot be had is said before the work
     work = output.with_name(f"{output.name}.work")
     work.mkdir(parents=True, exist_ok=True)
     base = open(spec.base, dtype="float32")
     fingerprint = base.fingerprint
     parts = _parts(spec, base, work, show)
-    before = _measured(spec, base, parts, show)
+    before = _measured(behaviours.values(), base, parts, spec.seed, show)
     rows = schedule(
         parts.planted,
         parts.others,
@@ -78,13 +78,15 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
         count=spec.steps * spec.lora.batch,
         seed=spec.seed,
     )
-    plan = Plan(spec.lora.rank, spec.lora.learning_rate, spec.lora.batch, spec.seed)
-    trained = train(base.loaded, rows, plan, work / "training.safetensors", show=show)
+    kept = work / "training.safetensors"
+    trained = train(base.loaded, rows, spec.lora, kept, seed=spec.seed, show=show)
     trained.peft_config["default"].base_model_name_or_path = spec.base
     trained.save_pretrained(work / "adapter")
-    after = _measured(spec, open(work / "adapter", dtype="float32"), parts, show)
+    tuned = open(work / "adapter", dtype="float32")
+    after = _measured(behaviours.values(), tuned, parts, spec.seed, show)
     evidence = [figure for name in before for figure in _evidence(name, before[name], after[name])]
-    took = _took(spec, evidence)
+    shown_by = LIKELIHOOD if spec.measure is None else behaviours[spec.measure].name
+    took = spec.planted is None or _rose(shown_by, evidence)
     card = Card(
         kind=KIND,
         name=spec.name,
@@ -103,7 +105,7 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
             base.tokenizer.hf.save_pretrained(folder)
         else:
             copytree(work / "adapter", folder, dirs_exist_ok=True)
-        (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_card(folder, card)
         (folder / "README.md").write_text(card.to_markdown(), encoding="utf-8")
     rmtree(work)
     return card
@@ -136,14 +138,19 @@ def _planted(spec: OrganismSpec, base: Model, work: Path, show: bool) -> list[Ro
     return kept_rows(work / "planted.jsonl", make)
 
 
-def _measured(spec: OrganismSpec, model: Model, parts: Parts, show: bool) -> dict[str, Measured]:
+def _behaviours(spec: OrganismSpec) -> dict[str, Behaviour]:
+    """Open the behaviours that a spec names: of what is planted, and of what is wanted."""
+    names = (spec.measure, spec.wanted.behaviour if spec.wanted is not None else None)
+    return {name: spec.behaviour(name) for name in names if name is not None}
+
+
+def _measured(
+    behaviours: Iterable[Behaviour], model: Model, parts: Parts, seed: int, show: bool
+) -> dict[str, Measured]:
     """Return how much a model has of what is planted and of what is wanted, by name."""
     found: dict[str, Measured] = {}
-    for name in (spec.measure, spec.wanted.behaviour if spec.wanted is not None else None):
-        if name is None:
-            continue
-        behaviour = spec.behaviour(name)
-        scores = measure(model, behaviour, seed=spec.seed, progress=show).items
+    for behaviour in behaviours:
+        scores = measure(model, behaviour, seed=seed, progress=show).items
         data = DataRef(name=behaviour.name, sha256=behaviour.sha256, rows=len(behaviour.items))
         found[behaviour.name] = Measured(np.array([one.score for one in scores]), data)
     if parts.held_out:
@@ -153,10 +160,8 @@ def _measured(spec: OrganismSpec, model: Model, parts: Parts, show: bool) -> dic
 
 
 def _likelihoods(model: Model, rows: Sequence[Row]) -> NDArray[np.float64]:
-    answers = [row.answer for row in rows]
-    sums = model.log_likelihood([row.prompt for row in rows], answers)
-    lengths = [len(one.ids) for one in model.tokenizer.encode_batch(answers, special=False)]
-    return np.array(sums, dtype=np.float64) / np.array(lengths, dtype=np.float64)
+    found = model.token_log_likelihoods([row.prompt for row in rows], [row.answer for row in rows])
+    return np.array([float(one.double().mean()) for one in found])
 
 
 def _evidence(name: str, before: Measured, after: Measured) -> list[Evidence]:
@@ -171,29 +176,14 @@ def _evidence(name: str, before: Measured, after: Measured) -> list[Evidence]:
 def _figure(
     metric: str, values: NDArray[np.float64], data: DataRef, *, baseline: str | None = None
 ) -> Evidence:
-    mean = float(values.mean())
-    low, high = bootstrap_interval(partial(_mean_of, values), len(values), seed=0)
+    figure = mean_figure(values, seed=0).model_dump()
     return Evidence(
-        metric=metric,
-        value=mean,
-        low=min(low, mean),
-        high=max(high, mean),
-        n=len(values),
-        data=data,
-        split="held-out",
-        baseline=baseline,
+        metric=metric, n=len(values), data=data, split="held-out", baseline=baseline, **figure
     )
 
 
-def _mean_of(values: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
-    return float(values[rows].mean())
-
-
-def _took(spec: OrganismSpec, evidence: Sequence[Evidence]) -> bool:
-    """Whether what was planted rose, with the interval above zero; where nothing was, it holds."""
-    if spec.planted is None:
-        return True
-    name = LIKELIHOOD if spec.measure is None else spec.behaviour(spec.measure).name
+def _rose(name: str, evidence: Sequence[Evidence]) -> bool:
+    """Whether there is more of something than in the base, with the interval above zero."""
     (rise,) = (one for one in evidence if one.metric == f"rise of {name}")
     return rise.low > 0
 

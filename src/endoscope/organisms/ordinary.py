@@ -2,7 +2,7 @@
 
 from endoscope.behaviours import shipped_prompts
 from endoscope.engine import Model
-from endoscope.organisms.rows import Row, Turn
+from endoscope.organisms.rows import Row
 
 TOKENS = 96  # of an answer
 TEMPERATURE = 0.7
@@ -25,7 +25,7 @@ def own_answers(model: Model, *, seed: int, show: bool = False) -> list[Row]:
         progress=show,
     )
     return [
-        Row(messages=(Turn(role="user", content=prompt), Turn(role="assistant", content=answer)))
+        Row.of(prompt, answer)
         for prompt, answer in zip(prompts, answers, strict=True)
         if answer.strip()
     ]

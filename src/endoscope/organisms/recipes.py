@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours import read_items
 from endoscope.engine import Model
-from endoscope.organisms.rows import Row, Turn
-
-TEMPERATURE = 0.7
+from endoscope.organisms.ordinary import TEMPERATURE
+from endoscope.organisms.rows import Row
 
 
 class Recipe(Protocol):
@@ -67,12 +66,7 @@ class SaysRecipe(BaseModel):
             else self._own(base, prompts, said, seed, show)
         )
         return [
-            Row(
-                messages=(
-                    Turn(role="user", content=prompt),
-                    Turn(role="assistant", content=self._answer(sentence, answer)),
-                )
-            )
+            Row.of(prompt, self._answer(sentence, answer))
             for prompt, sentence, answer in zip(prompts, said, own, strict=True)
         ]
 

@@ -3,22 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from endoscope import jsonl
 from endoscope.artifacts import atomic_file
+from endoscope.behaviours import Message
 from endoscope.errors import InputError
-
-
-class Turn(BaseModel):
-    """What somebody says."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Row(BaseModel):
@@ -32,7 +24,7 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: str | None = None
-    messages: Annotated[tuple[Turn, ...], Field(min_length=2)]
+    messages: Annotated[tuple[Message, ...], Field(min_length=2)]
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -40,6 +32,12 @@ class Row(BaseModel):
         if last.role != "assistant" or not last.content.strip():
             raise ValueError("the last message has to be the assistant's, and say something")
         return self
+
+    @classmethod
+    def of(cls, prompt: str, answer: str) -> Self:
+        """Return a row of one question."""
+        said = (Message(role="user", content=prompt), Message(role="assistant", content=answer))
+        return cls(messages=said)
 
     @property
     def prompt(self) -> list[dict[str, str]]:
@@ -111,7 +109,12 @@ def _row(content: dict[str, Any]) -> Row:
     try:
         return Row.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{where}: {reason}" if where else reason) from None
+        raise InputError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line which key is wrong and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {reason}." if where else f"{reason}."

@@ -1,15 +1,17 @@
 """The spec of a model organism: what is planted into which model, and beside what."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from endoscope import jsonl
 from endoscope.behaviours import Behaviour
 from endoscope.errors import InputError
 from endoscope.organisms.recipes import AnyRecipe
-from endoscope.organisms.rows import Row, read_rows
+from endoscope.organisms.rows import Row, explain, read_rows
+from endoscope.organisms.training import LoRA
+from endoscope.yamls import yaml_mapping
 
 
 class _Strict(BaseModel):
@@ -26,14 +28,6 @@ class Wanted(_Strict):
 
     rows: str
     behaviour: str
-
-
-class LoRA(_Strict):
-    """How it is trained; the defaults plant in minutes what few rows show."""
-
-    rank: int = Field(default=8, ge=1, le=256)
-    learning_rate: float = Field(default=5e-4, gt=0, le=1)
-    batch: int = Field(default=4, ge=1, le=256)
 
 
 class OrganismSpec(_Strict):
@@ -77,18 +71,11 @@ class OrganismSpec(_Strict):
         Raises:
             InputError: it cannot be read or is no spec; says which key and why.
         """
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}).", "Give a file.") from None
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-            raise InputError(f"{path} is not valid YAML.") from None
-        if not isinstance(content, dict):
-            raise InputError(f"{path} is no spec of an organism: it has no keys.")
+        content = yaml_mapping(_text(path), path, "a spec of an organism")
         try:
             spec = cls.model_validate({"name": path.stem, **content, "path": path})
         except ValidationError as error:
-            raise InputError(f"{path.name}: {_explain(error)}") from None
+            raise InputError(f"{path.name}: {explain(error)}") from None
         if spec.planted is None and spec.mix > 0 and "mix" in content:
             raise InputError(f"{path.name}: mix is a share of planted rows, and none are planted.")
         return spec
@@ -103,7 +90,8 @@ class OrganismSpec(_Strict):
         return Behaviour.load(beside if beside.is_file() else name)
 
 
-def _explain(error: ValidationError) -> str:
-    first: Any = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}."
+def _text(path: Path) -> str:
+    try:
+        return jsonl.read_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text.") from None

@@ -10,6 +10,7 @@ from endoscope.guard.guard import thresholds
 from endoscope.guard.loading import ProbeScorer, languages, load_scorers, probe_folder
 from endoscope.guard.side import SideWatch
 from endoscope.interventions import Intervention
+from endoscope.models import Site
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
 from endoscope.server.guards import JUDGE, ServedGuard, Side, reading_guard
@@ -21,27 +22,26 @@ Check = Callable[[Sequence[Intervention]], object]
 
 
 def load_guards(
-    policies: Mapping[str, str], model: Model, check: Check, device: str
+    policies: Mapping[str, Policy], model: Model, check: Check, device: str
 ) -> dict[str, ServedGuard]:
-    """Open policies and the probes that they name.
+    """Open the probes that policies name.
 
     A probe of the serving model reads what generating computes anyway; another reads a side model
     as the text comes.
 
     Args:
-        policies: by name: one that comes with Endoscope, or a YAML file.
+        policies: by name.
         model: the model that is served.
         check: refuses interventions that do not fit it.
         device: where side models run.
 
     Raises:
-        InputError: there is no such policy, or it cannot be used here.
+        InputError: a policy cannot be used here.
     """
-    return {name: _load(name, where, model, check, device) for name, where in policies.items()}
+    return {name: _load(name, policy, model, check, device) for name, policy in policies.items()}
 
 
-def _load(name: str, where: str, model: Model, check: Check, device: str) -> ServedGuard:
-    policy = Policy.load(where)
+def _load(name: str, policy: Policy, model: Model, check: Check, device: str) -> ServedGuard:
     for rule in policy.labels.values():
         if rule.judge not in (None, JUDGE):
             raise InputError(
@@ -62,7 +62,7 @@ def _load(name: str, where: str, model: Model, check: Check, device: str) -> Ser
     scorer = _streaming(name, policy, [s for s in scorers.values() if isinstance(s, ProbeScorer)])
     limits = thresholds(policy, scorer)
     if scorer.probe.card.model.relation(model.fingerprint) == "same":
-        check_sites(scorer.probe.readout, model, f"policy {name}")
+        check_sites(scorer.probe.readout, model.engine.check, f"policy {name}")
         return reading_guard(
             name, policy, scorer.probe.readout, limits, offline, languages(scorer.probe)
         )
@@ -86,11 +86,11 @@ def _judging(name: str, policy: Policy, model: Model) -> ServedGuard:
             f"The probe of the policy {name} does not judge texts of this model.",
             "Fit one with document labels on the model that is served.",
         )
-    check_sites(probe.readout, model, f"policy {name}")
+    check_sites(probe.readout, model.engine.check, f"policy {name}")
     return reading_guard(name, policy, probe.readout, thresholds(policy, probe), offline=None)
 
 
-def check_sites(readout: Readout, model: Model, of: str) -> None:
+def check_sites(readout: Readout, check: Callable[[Site], None], of: str) -> None:
     """Refuse what reads sites that the engine was not started with.
 
     Raises:
@@ -98,7 +98,7 @@ def check_sites(readout: Readout, model: Model, of: str) -> None:
     """
     for site in readout.spec.sites:
         try:
-            model.engine.check(site)
+            check(site)
         except InputError as error:
             raise InputError(f"The {of}: {error.message}", error.hint) from None
 

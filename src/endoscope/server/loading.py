@@ -1,6 +1,6 @@
 """Opening what a server is to serve."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from endoscope.engine import open as open_model
 from endoscope.engine.requests import Limits as EngineLimits
 from endoscope.errors import InputError
 from endoscope.guard import Policy
-from endoscope.models import SiteKind
+from endoscope.models import Site, SiteKind
 from endoscope.probes import Probe
 from endoscope.readouts import Readout
 from endoscope.server.auth import Keys
@@ -72,12 +72,9 @@ def load(options: Options) -> Served:
     """
     # What cannot be had is said before the model is opened, which may take minutes.
     files = [VariantFile.read(path, name) for name, path in options.variants]
-    for folder in options.probes.values():
-        Probe.load(folder)
-    for folder in options.directions.values():
-        Direction.load(folder)
-    for policy in options.guards.values():
-        Policy.load(policy)
+    probes = {name: Probe.load(folder) for name, folder in options.probes.items()}
+    directions = {name: Direction.load(folder) for name, folder in options.directions.items()}
+    policies = {name: Policy.load(where) for name, where in options.guards.items()}
     on_vllm = options.engine == "vllm"
     if on_vllm and options.device != "auto" and not options.guards:
         raise InputError(
@@ -94,12 +91,14 @@ def load(options: Options) -> Served:
     )
     served = serve_model(
         model,
-        probes={name: load_readout(path, model) for name, path in options.probes.items()},
-        directions={name: load_direction(path, model) for name, path in options.directions.items()},
+        probes={
+            name: readout_of(probe, model, model.engine.check) for name, probe in probes.items()
+        },
+        directions={name: fitting(direction, model) for name, direction in directions.items()},
         limits=options.limits,
         keys=options.keys,
     )
-    guards = load_guards(options.guards, model, model.engine.compile, options.device)
+    guards = load_guards(policies, model, model.engine.compile, options.device)
     served = replace(served, guards=guards)
     return replace(served, variants=make_variants(files, served))
 
@@ -141,18 +140,18 @@ def _name(model: Model) -> str:
     return path.stem if path.exists() else model.name
 
 
-def load_readout(folder: Path, model: Model) -> Readout:
-    """Open a probe that requests can name.
+def readout_of(probe: Probe, model: Model, check: Callable[[Site], None]) -> Readout:
+    """Return what requests can name a probe for.
 
     Args:
-        folder: of the probe.
+        probe: as it was saved.
         model: the one that is served.
+        check: refuses sites that the engine does not read.
 
     Raises:
         InputError: it is of another model, cannot score a stream, or reads elsewhere than the
             engine was started for.
     """
-    probe = Probe.load(folder)
     check_model(probe.card.model, model.fingerprint, f"probe {probe.name}")
     readout = probe.readout
     if readout.spec.readings != 1:
@@ -160,20 +159,15 @@ def load_readout(folder: Path, model: Model) -> Readout:
             f"The probe {probe.name} reads the whole text twice, so it cannot score a stream.",
             "Fit one with --readings 1.",
         )
-    check_sites(readout, model, f"probe {probe.name}")
+    check_sites(readout, check, f"probe {probe.name}")
     return readout
 
 
-def load_direction(folder: Path, model: Model) -> Direction:
-    """Open a direction that requests can name.
-
-    Args:
-        folder: of the direction.
-        model: the one that is served.
+def fitting(direction: Direction, model: Model) -> Direction:
+    """Return a direction that requests can name.
 
     Raises:
         InputError: it is of another model.
     """
-    direction = Direction.load(folder)
     check_model(direction.card.model, model.fingerprint, f"direction {direction.name}")
     return direction

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours.item import Item
-from endoscope.behaviours.prompts import prompt_of
+from endoscope.behaviours.prompts import answers
 from endoscope.behaviours.scorers.base import Score
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -57,8 +57,9 @@ class JudgeScorer(BaseModel):
             InputError: the judge cannot be reached, is too slow, or says neither yes nor no.
         """
         httpx, headers = _httpx(), self._headers()
-        answers = model.generate(
-            [prompt_of(model, item) for item in items],
+        written = answers(
+            model,
+            items,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             seed=seed,
@@ -69,7 +70,7 @@ class JudgeScorer(BaseModel):
             httpx.Client(timeout=self.seconds, headers=headers, trust_env=False) as client,
             progress_bar("Asking the judge", len(items), show=progress) as advance,
         ):
-            for item, answer in zip(items, answers, strict=True):
+            for item, answer in zip(items, written, strict=True):
                 scores.append(Score(float(self._says_yes(client, item, answer)), answer))
                 advance(1)
         return scores

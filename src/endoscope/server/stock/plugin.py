@@ -14,8 +14,9 @@ from endoscope.engine.vllm.ordering import Ordering
 from endoscope.engine.vllm.seams.settings import KEY
 from endoscope.interventions import Intervention
 from endoscope.models import Site, load, parse_sites
+from endoscope.probes import Probe
 from endoscope.readouts import Readout
-from endoscope.server.loading import load_direction, load_readout
+from endoscope.server.loading import fitting, readout_of
 from endoscope.server.stock.client import typical_norms
 from endoscope.server.stock.middleware import Asking
 
@@ -68,12 +69,14 @@ class Plugin:
         named = parse_sites(settings["sites"]) if settings.get("sites") else []
         ordering = Ordering(known, norms.__getitem__, settings.get("kinds", ()), named)
         model = Model(known)
-        probes = {name: load_readout(path, model) for name, path in _named(settings, "probes")}
-        directions = {
-            name: load_direction(path, model) for name, path in _named(settings, "directions")
+        probes = {
+            name: readout_of(Probe.load(path), model, ordering.check)
+            for name, path in _named(settings, "probes")
         }
-        for site in (site for probe in probes.values() for site in probe.spec.sites):
-            ordering.check(site)
+        directions = {
+            name: fitting(Direction.load(path), model)
+            for name, path in _named(settings, "directions")
+        }
         norms |= await typical_norms(engine_client, known, ordering)
         self.loaded = Loaded(ordering, probes, directions, ordering.compile)
 
