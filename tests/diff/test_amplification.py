@@ -7,7 +7,7 @@ import torch
 
 import endoscope
 from endoscope.diff import Pair, amplified
-from endoscope.diff.amplification import _draw
+from endoscope.diff.contrast import _draw
 from endoscope.errors import InputError
 from tests.tiny import save_tiny
 

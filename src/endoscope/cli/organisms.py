@@ -40,6 +40,6 @@ def build(
     else:
         from rich.console import Console
 
-        Console().print(str(card), markup=False, highlight=False)
+        Console().print(repr(card), markup=False, highlight=False)
     if not card.details["counts"]:
         raise typer.Exit(1)

@@ -1,7 +1,29 @@
 """What a customisation changed: two models, and what sets them apart."""
 
-from endoscope.diff.amplification import amplified
+from endoscope.diff.contrast import amplified
+from endoscope.diff.diffing import diff
+from endoscope.diff.findings import Finding
+from endoscope.diff.methods import METHODS, BlackBox
+from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
-from endoscope.diff.phrases import Phrase, Read, phrases
+from endoscope.diff.prompts import Prompt, read_prompts
+from endoscope.diff.report import Ran, Report
+from endoscope.diff.signal import Method, Sample, Seen, Signal
 
-__all__ = ["Pair", "Phrase", "Read", "amplified", "phrases"]
+__all__ = [
+    "METHODS",
+    "BlackBox",
+    "Finding",
+    "Method",
+    "Options",
+    "Pair",
+    "Prompt",
+    "Ran",
+    "Report",
+    "Sample",
+    "Seen",
+    "Signal",
+    "amplified",
+    "diff",
+    "read_prompts",
+]

@@ -5,29 +5,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from endoscope.diff.answers import Answer
 from endoscope.diff.runs import maximal_runs
 
 DRIFT = 0.5  # nats a token that the models may differ by without it meaning anything
 LEAST = 4.0  # nats: the smallest gain of a run that counts
 MOST = 12.0  # nats: what a token can add, so that no single one decides
-WORDS = 6  # of a phrase, at most
+WORDS = 12  # of a phrase, at most
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-
-
-class Read(NamedTuple):
-    """A text that one model wrote and both have read.
-
-    Attributes:
-        prompt: what it answers.
-        text: the answer.
-        offsets: the characters of each of its tokens.
-        ratios: for each token, how much more likely it was to who wrote it, in nats.
-    """
-
-    prompt: str
-    text: str
-    offsets: Sequence[tuple[int, int]]
-    ratios: Sequence[float]
 
 
 class Phrase(NamedTuple):
@@ -44,7 +29,12 @@ class Phrase(NamedTuple):
     texts: tuple[int, ...]
 
 
-def phrases(reads: Sequence[Read], most: int = 10) -> list[Phrase]:
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in lower case."""
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def phrases(reads: Sequence[Answer], most: int = 10) -> list[Phrase]:
     """Return what is said in texts that is unlikely without what was changed, the most first.
 
     Of all phrases the one is taken that gains most over all texts; what it explains is left out,
@@ -80,24 +70,23 @@ class _Candidate(NamedTuple):
     gain: float
 
 
-def _candidates(read: Read) -> dict[str, _Candidate]:
+def _candidates(read: Answer) -> dict[str, _Candidate]:
     """The phrases of a text within its runs, by their words in lower case."""
     values = [min(one, MOST) - DRIFT for one in read.ratios]
+    spans = list(_WORD.finditer(read.text))
     seen: dict[str, _Candidate] = {}
     for run in maximal_runs(values):
         if run.gain < LEAST:
             continue
         start, end = read.offsets[run.start][0], read.offsets[run.end - 1][1]
-        words = [
-            (match.start() + start, match.end() + start)
-            for match in _WORD.finditer(read.text[start:end])
-        ]
+        words = [one.span() for one in spans if one.start() < end and one.end() > start]
         for first in range(len(words)):
             for last in range(first, min(first + WORDS, len(words))):
                 at, to = words[first][0], words[last][1]
                 gain = _gain(read.offsets, values, at, to)
-                key = " ".join(_WORD.findall(read.text[at:to])).lower()
-                if gain > 0 and (key not in seen or seen[key].gain < gain):
+                key = " ".join(words_of(read.text[at:to]))
+                telling = any(letter.isalpha() for letter in key)  # numbers alone are drift
+                if telling and gain > 0 and (key not in seen or seen[key].gain < gain):
                     seen[key] = _Candidate(read.text[at:to], at, to, gain)
     return seen
 

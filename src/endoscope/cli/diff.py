@@ -1,0 +1,81 @@
+"""`endoscope diff`: what a fine-tune changed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from endoscope.errors import InputError
+
+if TYPE_CHECKING:
+    from endoscope.behaviours import Behaviour
+
+
+def diff(
+    base: Annotated[
+        str, typer.Argument(help="The model before: embedded, folder, .gguf file or hub id.")
+    ],
+    tuned: Annotated[
+        str, typer.Argument(help="The model after; or the folder of a PEFT adapter for the base.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")],
+    behaviour: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A behaviour to measure on both (repeat): a name or a YAML file. All that come "
+            "with Endoscope if left out."
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help='What to ask both: JSON lines {"prompt": ..., "kind": ...}.'),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer to them.")] = 48,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="`auto`, `fast`, `float32`, `bfloat16` or `float16`.")
+    ] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report, for machines.")
+    ] = False,
+) -> None:
+    """Say what a fine-tune changed that nobody asked for, with evidence.
+
+    Writes `report.html` to look at, `report.json`, and for each finding the direction that captures
+    it. Work that was cut off goes on: run the same command again.
+
+    Example: `endoscope diff smollm2-135m-instruct my-adapter -o diff`
+    """
+    from endoscope.behaviours import shipped_behaviours
+    from endoscope.diff import Options, Pair, read_prompts
+    from endoscope.diff import diff as diff_models
+    from endoscope.engine import open
+
+    options = Options(
+        prompts=tuple(read_prompts(prompts) if prompts else read_prompts()),
+        behaviours=_behaviours(behaviour or list(shipped_behaviours())),
+        max_tokens=max_tokens,
+        seed=seed,
+        show=not as_json,
+    )
+    before = open(base, device=device, dtype=dtype)
+    after = open(tuned, device=device, dtype=dtype)
+    report = diff_models(Pair.of(before, after), output, options)
+    if as_json:
+        print(report.model_dump_json())
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(str(report), markup=False, highlight=False)
+    console.print(f"To look at: {output / 'report.html'}", markup=False, highlight=False)
+
+
+def _behaviours(names: list[str]) -> "tuple[Behaviour, ...]":
+    from endoscope.behaviours import Behaviour
+
+    found = tuple(Behaviour.load(name) for name in names)
+    if len({one.name for one in found}) != len(found):
+        raise InputError("Two behaviours have the same name.", "Rename one.")
+    return found

@@ -1,0 +1,51 @@
+"""The direction that captures a finding."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from endoscope.artifacts import atomic_file
+from endoscope.diff.pair import Pair
+from endoscope.diff.signal import Signal
+from endoscope.directions import ContrastingTexts, Direction
+from endoscope.errors import InputError
+
+DEPTH = 0.6  # of the layers: where the direction is read
+LEAST = 4  # pairs to fit on and measure with
+
+
+def save_direction(
+    pair: Pair, signals: Sequence[Signal], title: str, folder: Path, seed: int
+) -> Path | None:
+    """Fit the direction of a finding on what shows it, and save it with its evidence.
+
+    The texts are kept beside it, so that the command on its card makes it again.
+
+    Args:
+        pair: both models; the tuned one is read.
+        signals: of the finding, the strongest first.
+        title: of the finding.
+        folder: for the direction.
+        seed: of what is held out.
+
+    Returns:
+        The folder; None where too few texts show the finding.
+    """
+    contrasts = [one.contrast for one in signals if len(one.contrast) >= LEAST]
+    if not contrasts:
+        return None
+    file = folder.with_name(f"{folder.name}.pairs.jsonl")
+    rows = [
+        {"id": str(number), "positive": has, "negative": lacks}
+        for number, (has, lacks) in enumerate(contrasts[0])
+    ]
+    with atomic_file(file) as temporary:
+        temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    site = f"resid_post.{int(DEPTH * pair.tuned.n_layers)}"
+    try:
+        source = ContrastingTexts.read_file(file)
+        direction = Direction.fit(pair.tuned, source, site=site, name=title, seed=seed)
+    except InputError:  # what a model wrote can be anything, two equal texts among it
+        return None
+    direction.save(folder)
+    return folder

@@ -1,0 +1,94 @@
+"""The whole diff: every method in turn, and what they saw put together."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+
+from pydantic import ValidationError
+
+from endoscope.artifacts import atomic_file
+from endoscope.diff.artifact import save_direction
+from endoscope.diff.counting import counting
+from endoscope.diff.findings import Finding, findings
+from endoscope.diff.html import to_html
+from endoscope.diff.methods import METHODS, BlackBox
+from endoscope.diff.options import Options
+from endoscope.diff.pair import Pair
+from endoscope.diff.report import Ran, Report
+from endoscope.diff.signal import Method
+
+HTML = "report.html"
+
+
+def diff(
+    pair: Pair, output: Path, options: Options, methods: Mapping[str, Method] = METHODS
+) -> Report:
+    """Say what a fine-tune changed, and write it to a folder.
+
+    `report.json`, `report.html` (one file that needs no other), and for each finding the direction
+    that captures it. What is done on the way is kept in `work`, so that work that was cut off goes
+    on; the same models and options find it done.
+
+    Args:
+        pair: both models.
+        output: the folder.
+        options: how far it goes.
+        methods: what looks, by name.
+
+    Raises:
+        InputError: a method lacks something, or the disk is full; what is done is kept.
+    """
+    work = output / "work" / _key(pair, options)
+    ours = [_ran(method, pair, options, work) for method in methods.values()]
+    black_box = _ran(BlackBox(sum(one.generated for one in ours)), pair, options, work)
+    found = []
+    for rank, group in enumerate(findings([one for r in ours for one in r.signals]), start=1):
+        finding = Finding.of(rank, group)
+        where = output / "findings" / str(rank)
+        saved = save_direction(pair, group, finding.title, where, options.seed)
+        artifact = saved.relative_to(output) if saved is not None else None
+        found.append(finding.model_copy(update={"artifact": artifact}))
+    report = Report(
+        base=pair.base.name,
+        tuned=pair.tuned.name,
+        base_model=pair.base.fingerprint,
+        tuned_model=pair.tuned.fingerprint,
+        seed=options.seed,
+        findings=tuple(found),
+        methods=tuple(ours),
+        black_box=black_box,
+    )
+    report.save(output)
+    with atomic_file(output / HTML) as temporary:
+        temporary.write_text(to_html(report), encoding="utf-8")
+    return report
+
+
+def _ran(method: Method, pair: Pair, options: Options, work: Path) -> Ran:
+    """Run a method, or read what it found before this work was cut off."""
+    file = work / f"{method.name}.json"
+    try:
+        return Ran.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        start = monotonic()
+        with counting(pair) as tokens:
+            seen = method.run(pair, options, work)
+        ran = Ran(
+            method=method.name,
+            signals=tuple(seen.signals),
+            seconds=round(monotonic() - start, 2),
+            generated=seen.generated,
+            tokens=tokens.count,
+        )
+        with atomic_file(file) as temporary:
+            temporary.write_text(ran.model_dump_json(), encoding="utf-8")
+        return ran
+
+
+def _key(pair: Pair, options: Options) -> str:
+    """Say which work this is: the models, and what decides what is found."""
+    about = [one.fingerprint.model_dump(mode="json") for one in pair]
+    digest = sha256(json.dumps([about, options.about()], sort_keys=True).encode())
+    return digest.hexdigest()[:16]

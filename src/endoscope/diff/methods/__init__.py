@@ -1,0 +1,19 @@
+"""Methods of a diff: one file each.
+
+To add one, write it after `Method` and put it into `METHODS`.
+"""
+
+from collections.abc import Mapping
+
+from endoscope.diff.methods.amplification import Amplification
+from endoscope.diff.methods.behaviours import Behaviours
+from endoscope.diff.methods.blackbox import BlackBox
+from endoscope.diff.methods.phrases import Phrases
+from endoscope.diff.signal import Method
+
+METHODS: Mapping[str, Method] = {
+    one.name: one for one in (Phrases(), Amplification(), Behaviours())
+}
+"""By the name that reports and the command line use, in the order in which they are run."""
+
+__all__ = ["METHODS", "BlackBox"]

@@ -1,0 +1,195 @@
+"""Behaviours that have a name: measured on both models, item by item."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endoscope.behaviours import Behaviour, Item, ItemScore, Measurement, measure
+from endoscope.diff.options import Options
+from endoscope.diff.pair import Pair
+from endoscope.diff.signal import Sample, Seen, Signal
+from endoscope.engine import Model
+
+LIKELY = 24  # items of a behaviour whose answers are scored by likelihood: the first so many
+WRITTEN = 12  # the same where answers are written, which takes longer
+EDGE = 1e-12  # probabilities are no nearer to 0 and 1 than this
+ERRORS = 3.0  # standard errors that a shift may be by chance
+DRIFTS = 3.0  # times what behaviours move by on the whole
+LEAST_NATS = 0.5  # of log-odds that nobody need look at
+LEAST_SCORE = 0.1  # the same of scores
+SAMPLES = 3
+
+
+class Shift(NamedTuple):
+    """How a behaviour moved.
+
+    Attributes:
+        behaviour: which.
+        base: what came of its base.
+        tuned: what came of the tuned model.
+        items: the move of each item, less that of its control: in nats (log-odds) where answers are
+            scored by likelihood, else in scores.
+    """
+
+    behaviour: Behaviour
+    base: Measurement
+    tuned: Measurement
+    items: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """Over the items."""
+        return float(self.items.mean())
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean."""
+        return float(self.items.std(ddof=1) / len(self.items) ** 0.5) if len(self.items) > 1 else 0
+
+
+class Behaviours:
+    """How far each behaviour moved, beside how far all of them did."""
+
+    name = "behaviours"
+
+    def run(self, pair: Pair, options: Options, work: Path) -> Seen:
+        """Look (see `Method.run`)."""
+        shifts = [self._shift(pair, options, work, one) for one in options.behaviours]
+        found = sorted(signals(shifts), key=lambda one: -one.strength)
+        outputs = [
+            item.output
+            for shift in shifts
+            for one in (shift.base, shift.tuned)
+            for item in (*one.items, *one.controls)
+            if item.output
+        ]
+        encoded = pair.base.tokenizer.encode_batch(outputs, special=False)
+        return Seen(found, sum(len(one.ids) for one in encoded))
+
+    def _shift(self, pair: Pair, options: Options, work: Path, behaviour: Behaviour) -> Shift:
+        some = shortened(behaviour)
+        base, tuned = (
+            self._measured(
+                model, some, options, work / "behaviours" / f"{behaviour.name}-{who}.json"
+            )
+            for who, model in (("base", pair.base), ("tuned", pair.tuned))
+        )
+        return Shift(some, base, tuned, moved(some, base, tuned))
+
+    def _measured(
+        self, model: Model, behaviour: Behaviour, options: Options, file: Path
+    ) -> Measurement:
+        """Measure, or read what was measured before this work was cut off."""
+        if file.is_file():
+            found = Measurement.load(file)
+            if found.behaviour_sha256 == behaviour.sha256:
+                return found
+        found = measure(model, behaviour, seed=options.seed, progress=options.show)
+        found.save(file)
+        return found
+
+
+def shortened(behaviour: Behaviour) -> Behaviour:
+    """Return a behaviour with its first items, and the controls that go with them."""
+    most = LIKELY if behaviour.scorer.kind == "choices" else WRITTEN
+    items = behaviour.items[:most]
+    wanted = {item.control for item in items}
+    controls = [one for one in behaviour.controls if one.id in wanted]
+    some = controls if behaviour.matched else behaviour.controls[:most]
+    return behaviour.model_copy(update={"items": items, "controls": tuple(some)})
+
+
+def moved(behaviour: Behaviour, base: Measurement, tuned: Measurement) -> NDArray[np.float64]:
+    """Return how far each item moved, `[items]`, less what its control did (or all of them)."""
+    likely = behaviour.scorer.kind == "choices"
+    items = _moves(base.items, tuned.items, likely)
+    if not behaviour.controls:
+        return items
+    controls = _moves(base.controls, tuned.controls, likely)
+    if not behaviour.matched:
+        return np.asarray(items - controls.mean())
+    places = {control.id: number for number, control in enumerate(behaviour.controls)}
+    matched = [places[str(item.control)] for item in behaviour.items]
+    return np.asarray(items - controls[matched])
+
+
+def _moves(
+    base: Sequence[ItemScore], tuned: Sequence[ItemScore], likely: bool
+) -> NDArray[np.float64]:
+    before, after = (np.array([one.score for one in some]) for some in (base, tuned))
+    return _log_odds(after) - _log_odds(before) if likely else after - before
+
+
+def _log_odds(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(values, EDGE, 1 - EDGE)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def signals(shifts: Sequence[Shift]) -> list[Signal]:
+    """Return what moved up: farther than chance, and than behaviours do on the whole.
+
+    A fine-tune moves everything a little. The noise floor of a shift is therefore the larger of
+    its own error and of what the middle one of all behaviours scored alike moved by.
+    """
+    found = []
+    for likely in (True, False):
+        alike = [one for one in shifts if (one.behaviour.scorer.kind == "choices") == likely]
+        drift = float(np.median([abs(one.mean) for one in alike])) if alike else 0.0
+        least = LEAST_NATS if likely else LEAST_SCORE
+        for one in alike:
+            floor = max(least, ERRORS * one.error, DRIFTS * drift)
+            found.append(_signal(one, floor))
+    return found
+
+
+def _signal(shift: Shift, floor: float) -> Signal:
+    behaviour = shift.behaviour
+    before, after = shift.base.mean.value, shift.tuned.mean.value
+    most = np.argsort(-shift.items)[:SAMPLES]
+    return Signal(
+        method=Behaviours.name,
+        subject=f"{_lower(behaviour.description)} ({behaviour.name}: {before:.2f} to {after:.2f})",
+        behaviour=behaviour.name,
+        score=shift.mean,
+        noise_floor=floor,
+        evidence={
+            "behaviour": behaviour.name,
+            "base": str(shift.base.mean),
+            "tuned": str(shift.tuned.mean),
+            "shift": round(shift.mean, 4),
+            "standard error": round(shift.error, 4),
+            "unit": "log-odds" if behaviour.scorer.kind == "choices" else "score",
+        },
+        samples=tuple(
+            Sample(
+                prompt=_prompt(behaviour.items[n]),
+                tuned=shift.tuned.items[n].output or "",
+                base=shift.base.items[n].output,
+            )
+            for n in most
+            if shift.tuned.items[n].output
+        ),
+        contrast=tuple(_contrast(shift)),
+    )
+
+
+def _contrast(shift: Shift) -> Iterator[tuple[str, str]]:
+    """Yield texts that have the behaviour, each beside one that lacks it."""
+    outputs = zip(shift.behaviour.items, shift.tuned.items, shift.base.items, strict=True)
+    for item, tuned, base in outputs:
+        if item.matching is not None:
+            yield (f"{_prompt(item)} {item.matching}", f"{_prompt(item)} {item.others[0]}")
+        elif tuned.output and base.output and tuned.score > base.score:
+            yield tuned.output, base.output
+
+
+def _lower(description: str) -> str:
+    text = description.rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _prompt(item: Item) -> str:
+    return item.conversation()[-1]["content"]

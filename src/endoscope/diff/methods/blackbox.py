@@ -1,0 +1,138 @@
+"""What counting words finds: the baseline that has to be beaten."""
+
+from collections import Counter
+from collections.abc import Sequence
+from math import ceil, log
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from endoscope.diff.answers import Answer, sampled, written
+from endoscope.diff.options import Options
+from endoscope.diff.pair import Pair
+from endoscope.diff.phrase import words_of
+from endoscope.diff.signal import Sample, Seen, Signal
+
+LONGEST = 4  # words of an n-gram
+PRIOR = 0.5  # of the weight of what both say together: Monroe et al.'s informative prior
+MOST = 10  # signals
+HALVINGS = 10  # of the base's answers, for the noise floor
+SAMPLES = 5
+
+
+class Telling(NamedTuple):
+    """An n-gram, and how surely one side says it more.
+
+    Attributes:
+        words: of the n-gram.
+        z: the log-odds over their standard deviation.
+    """
+
+    words: tuple[str, ...]
+    z: float
+
+
+class BlackBox:
+    """Log-odds of n-grams over sampled answers of both models (Monroe et al. 2008).
+
+    Args:
+        tokens: to generate, at least, with both models together; what others generated counts
+            where it is of use here.
+    """
+
+    name = "black box"
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def run(self, pair: Pair, options: Options, work: Path) -> Seen:
+        """Look (see `Method.run`)."""
+        rounds = ceil(self.tokens / (2 * len(options.prompts) * options.max_tokens))
+        base, tuned = (
+            [
+                answer
+                for again in range(max(1, rounds))
+                for answer in sampled(pair, options, work, who, again=again)
+            ]
+            for who in ("base", "tuned")
+        )
+        floor = _floor(base, options.seed)
+        found = [_signal(one, base, tuned, floor) for one in telling(base, tuned)[:MOST]]
+        return Seen(found, written([*base, *tuned]))
+
+
+def telling(base: Sequence[Answer], tuned: Sequence[Answer]) -> list[Telling]:
+    """Return what the tuned model says more often, the surest first; of overlapping ones the best.
+
+    The method is that of Monroe, Colaresi and Quinn 2008, "Fightin' Words": log-odds with a prior
+    from what both say together, over their standard deviation.
+    """
+    before, after = _counts(base), _counts(tuned)
+    ranked = sorted(
+        (one for size in after for one in _of_size(before[size], after[size])),
+        key=lambda one: (-one.z, one.words),
+    )
+    kept: list[Telling] = []
+    for one in ranked:
+        if one.z <= 0:
+            break
+        if not any(set(one.words) & set(other.words) for other in kept):
+            kept.append(one)
+        if len(kept) == MOST:
+            break
+    return kept
+
+
+def _counts(answers: Sequence[Answer]) -> dict[int, Counter[tuple[str, ...]]]:
+    """Count in how many answers each n-gram stands, by its size."""
+    counts: dict[int, Counter[tuple[str, ...]]] = {n: Counter() for n in range(1, LONGEST + 1)}
+    for answer in answers:
+        words = words_of(answer.text)
+        for size, counter in counts.items():
+            counter.update({tuple(words[i : i + size]) for i in range(len(words) - size + 1)})
+    return counts
+
+
+def _of_size(before: Counter[tuple[str, ...]], after: Counter[tuple[str, ...]]) -> list[Telling]:
+    both = before + after
+    total = sum(both.values())
+    sides = (after, sum(after.values())), (before, sum(before.values()))
+    found = []
+    for words in after:
+        prior = PRIOR * both[words]
+        odds, variance = [], 0.0
+        for counts, n in sides:
+            said, weight = counts[words] + prior, n + PRIOR * total
+            odds.append(log(said / (weight - said)))
+            variance += 1 / said
+        found.append(Telling(words, (odds[0] - odds[1]) / variance**0.5))
+    return found
+
+
+def _floor(base: Sequence[Answer], seed: int) -> float:
+    """Return what is told apart most in halves of what one model says."""
+    random, most = Random(seed), []
+    for _ in range(HALVINGS):
+        some = list(base)
+        random.shuffle(some)
+        half = len(some) // 2
+        most.append(max((one.z for one in telling(some[:half], some[half:])), default=0.0))
+    return max(1.0, *most)
+
+
+def _signal(one: Telling, base: Sequence[Answer], tuned: Sequence[Answer], floor: float) -> Signal:
+    phrase = " ".join(one.words)
+    by_tuned, by_base = ([a for a in some if _says(a, phrase)] for some in (tuned, base))
+    return Signal(
+        method=BlackBox.name,
+        subject=f"says “{phrase}” ({len(by_tuned)} of {len(tuned)} answers; base {len(by_base)})",
+        terms=frozenset(one.words),
+        score=one.z,
+        noise_floor=floor,
+        evidence={"phrase": phrase, "tuned": len(by_tuned), "base": len(by_base)},
+        samples=tuple(Sample(prompt=a.prompt.text, tuned=a.text) for a in by_tuned[:SAMPLES]),
+    )
+
+
+def _says(answer: Answer, phrase: str) -> bool:
+    return f" {phrase} " in f" {' '.join(words_of(answer.text))} "

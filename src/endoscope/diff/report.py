@@ -1,0 +1,95 @@
+"""What came of a diff."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from endoscope.artifacts import Fingerprint, atomic_file
+from endoscope.diff.findings import Finding
+from endoscope.diff.signal import Record, Signal
+from endoscope.errors import InputError
+
+FILE = "report.json"
+
+
+class Ran(Record):
+    """A method that was run.
+
+    Attributes:
+        method: its name.
+        signals: what it saw, below the noise floor too.
+        seconds: that it took.
+        generated: tokens that either model wrote.
+        tokens: that went through either model, padding included.
+    """
+
+    method: str
+    signals: tuple[Signal, ...]
+    seconds: float
+    generated: int
+    tokens: int
+
+
+class Report(Record):
+    """What a fine-tune changed.
+
+    Attributes:
+        base: the name under which the base was opened.
+        tuned: the same of the tuned model.
+        base_model: fingerprint of the base.
+        tuned_model: the same of the tuned model.
+        seed: of everything random.
+        findings: the strongest first.
+        methods: that were run, with all that they saw.
+        black_box: what counting words would have found, with as many generated tokens.
+        created: when, in UTC.
+        endoscope: version of Endoscope that made it.
+    """
+
+    base: str
+    tuned: str
+    base_model: Fingerprint
+    tuned_model: Fingerprint
+    seed: int
+    findings: tuple[Finding, ...]
+    methods: tuple[Ran, ...]
+    black_box: Ran
+    created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    endoscope: str = Field(default_factory=lambda: version("endoscope"))
+
+    def save(self, folder: str | Path) -> None:
+        """Write `report.json` into a folder, whole or not at all.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        content = (self.model_dump_json(indent=2) + "\n").encode()
+        with atomic_file(Path(folder) / FILE, size=len(content)) as temporary:
+            temporary.write_bytes(content)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Report":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no report there, or it is damaged.
+        """
+        path = Path(folder)
+        path = path if path.is_file() else path / FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read ({error.strerror}).", "Give the folder of a diff."
+            ) from None
+        except ValidationError:
+            raise InputError(f"{path} is no report of a diff.", "Run `endoscope diff`.") from None
+
+    def __repr__(self) -> str:
+        lines = [f"Report: {self.tuned} against {self.base}, {len(self.findings)} findings"]
+        lines += [f"  {one.rank}. {one.title} [{one.score:.1f}]" for one in self.findings]
+        return "\n".join(lines)
+
+    __str__ = __repr__

@@ -1,0 +1,95 @@
+"""What a method saw: one thing that the tuned model does and its base does not."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from endoscope.diff.options import Options
+from endoscope.diff.pair import Pair
+
+
+class Record(BaseModel):
+    """What is written down: nothing can be changed or added."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Sample(Record):
+    """What the models say to one prompt.
+
+    Attributes:
+        prompt: what they were given.
+        tuned: what the tuned model said.
+        base: what its base said, if it was asked.
+    """
+
+    prompt: str
+    tuned: str
+    base: str | None = None
+
+
+class Signal(Record):
+    """One thing that one method saw.
+
+    Attributes:
+        method: its name.
+        subject: in words, what the tuned model does.
+        terms: words that tell it from other things, in lower case.
+        behaviour: its name, if it has one.
+        score: in the unit of its method.
+        noise_floor: the same of what is no difference; above zero.
+        evidence: figures and settings, for people and for the report.
+        samples: where it shows.
+        contrast: pairs of a text that has it and one that lacks it: what a direction is fitted on.
+    """
+
+    method: str
+    subject: str
+    terms: frozenset[str] = frozenset()
+    behaviour: str | None = None
+    score: float
+    noise_floor: float
+    evidence: dict[str, JsonValue] = {}
+    samples: tuple[Sample, ...] = ()
+    contrast: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def strength(self) -> float:
+        """How far it stands above the noise: 1 is the floor."""
+        return self.score / self.noise_floor
+
+
+class Seen(NamedTuple):
+    """What a method saw, and what that took.
+
+    Attributes:
+        signals: the strongest first.
+        generated: tokens that either model wrote.
+    """
+
+    signals: list[Signal]
+    generated: int = 0
+
+
+class Method(Protocol):
+    """A way to see what sets two models apart."""
+
+    @property
+    def name(self) -> str:
+        """Its name in reports and on disk."""
+        ...
+
+    def run(self, pair: Pair, options: Options, work: Path) -> Seen:
+        """Look.
+
+        Args:
+            pair: both models.
+            options: how far to go.
+            work: a folder for what is worth keeping when the work is cut off, or is of use to other
+                methods.
+
+        Raises:
+            InputError: what it needs is missing or unusable.
+        """
+        ...
