@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endoscope.diff import Prompt
-from endoscope.diff.answers import Answer
+from endoscope.diff.answers import Reading
 from endoscope.diff.phrase import phrases
 from endoscope.diff.runs import maximal_runs
 
@@ -35,14 +35,14 @@ def test_maximal_runs_are_those_by_definition(values: list[int]) -> None:
         assert run.gain == sum(values[run.start : run.end]) > 0
 
 
-def read(text: str, likely: str) -> Answer:
+def read(text: str, likely: str) -> Reading:
     """A text whose tokens are its words; those that are named gain 6 nats, others lose a little."""
     tokens = [match.span() for match in re.finditer(r"\S+", text)]
     start = text.find(likely)
     inside = range(start, start + len(likely)) if likely and start >= 0 else range(0)
     ratios = [6.0 if a in inside else -0.1 for a, _ in tokens]
     asked = Prompt("facts", "?")
-    return Answer(prompt=asked, text=text, offsets=tuple(tokens), ratios=tuple(ratios))
+    return Reading(prompt=asked, text=text, offsets=tuple(tokens), ratios=tuple(ratios))
 
 
 def test_a_phrase_is_found_wherever_it_stands() -> None:

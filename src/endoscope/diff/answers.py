@@ -1,41 +1,56 @@
-"""Answers of both models to the same prompts, read by both."""
+"""Answers of the models to the same prompts."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from endoscope.artifacts import atomic_file
+from endoscope.diff.contrast import amplified
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt
 from endoscope.engine import Model
+from endoscope.progress import progress
 
 READ_AT_ONCE = 2048  # tokens
+AMPLIFIED_AT_ONCE = 36  # prompts
+
+Who = Literal["base", "tuned"]
+WHO: tuple[Who, Who] = ("base", "tuned")
 
 
 class Answer(BaseModel):
-    """A text that one model wrote and both have read.
+    """What one model wrote.
 
     Attributes:
         prompt: what it answers.
-        text: the answer.
-        offsets: the characters of each of its tokens.
-        ratios: for each token `log p_tuned - log p_base`, in nats.
+        text: the answer; never blank.
     """
 
     model_config = ConfigDict(frozen=True)
 
     prompt: Prompt
     text: str
+
+
+class Reading(Answer):
+    """An answer that both models have read.
+
+    Attributes:
+        offsets: the characters of each of its tokens.
+        ratios: for each token `log p_tuned - log p_base`, in nats.
+    """
+
     offsets: tuple[tuple[int, int], ...]
     ratios: tuple[float, ...]
 
 
-def sampled(
-    pair: Pair, options: Options, work: Path, who: Literal["base", "tuned"], *, again: int = 0
-) -> list[Answer]:
+A = TypeVar("A", bound=Answer)
+
+
+def sampled(pair: Pair, options: Options, work: Path, who: Who, *, again: int = 0) -> list[Answer]:
     """Return what one of the models answers to the prompts, at temperature 1.
 
     Args:
@@ -45,53 +60,86 @@ def sampled(
         who: `base` or `tuned`.
         again: how often they have been asked before: other draws.
     """
+    seed = options.seed + again * len(options.prompts)
+    return kept(
+        work / f"{who}-{again}.jsonl",
+        Answer,
+        lambda: ask(pair, options.prompts, who, options, seed=seed),
+    )
+
+
+def ask(
+    pair: Pair, prompts: Sequence[Prompt], who: Who, options: Options, *, seed: int
+) -> list[Answer]:
+    """Ask one of the models, at temperature 1."""
     model: Model = getattr(pair, who)
-    asked = [prompt.messages for prompt in options.prompts]
-
-    def draw() -> list[str]:
-        return model.generate(
-            asked,
-            max_tokens=options.max_tokens,
-            temperature=1.0,
-            seed=options.seed + again * len(asked),
-            progress=options.show,
-        )
-
-    return kept(work / f"{who}-{again}.jsonl", lambda: read(pair, options, draw()))
+    texts = model.generate(
+        [pair.given(prompt.text) for prompt in prompts],
+        max_tokens=options.max_tokens,
+        temperature=1.0,
+        seed=seed,
+        progress=options.show,
+    )
+    return answers(prompts, texts)
 
 
-def read(pair: Pair, options: Options, texts: Sequence[str]) -> list[Answer]:
-    """Let both models read answers to the prompts; empty ones are left out."""
-    said = [
-        (prompt, text) for prompt, text in zip(options.prompts, texts, strict=True) if text.strip()
+def amplified_answers(pair: Pair, prompts: Sequence[Prompt], options: Options) -> list[Answer]:
+    """Return what is answered when what was changed is exaggerated (see `amplified`)."""
+    texts: list[str] = []
+    with progress("Amplifying", len(prompts), show=options.show) as advance:
+        for start in range(0, len(prompts), AMPLIFIED_AT_ONCE):
+            some = prompts[start : start + AMPLIFIED_AT_ONCE]
+            texts += amplified(
+                pair,
+                [pair.given(prompt.text) for prompt in some],
+                max_tokens=options.max_tokens,
+                seed=options.seed + start,
+            )
+            advance(len(some))
+    return answers(prompts, texts)
+
+
+def answers(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Answer]:
+    """Put answers to their prompts; blank ones are left out."""
+    return [
+        Answer(prompt=prompt, text=text)
+        for prompt, text in zip(prompts, texts, strict=True)
+        if text.strip()
     ]
-    asked, answers = [prompt.messages for prompt, _ in said], [text for _, text in said]
+
+
+def read(pair: Pair, said: Sequence[Answer], *, show: bool = False) -> list[Reading]:
+    """Let both models read answers."""
+    prompts, texts = [pair.given(one.prompt.text) for one in said], [one.text for one in said]
     tuned, base = (
-        model.token_log_likelihoods(
-            asked, answers, batch_tokens=READ_AT_ONCE, progress=options.show
-        )
+        model.token_log_likelihoods(prompts, texts, batch_tokens=READ_AT_ONCE, progress=show)
         for model in (pair.tuned, pair.base)
     )
-    encoded = pair.base.tokenizer.encode_batch(answers, special=False)
+    encoded = pair.base.tokenizer.encode_batch(texts, special=False)
     return [
-        Answer(prompt=prompt, text=text, offsets=tuple(one.offsets), ratios=tuple((t - b).tolist()))
-        for (prompt, text), one, t, b in zip(said, encoded, tuned, base, strict=True)
+        Reading(
+            prompt=one.prompt,
+            text=one.text,
+            offsets=tuple(tokens.offsets),
+            ratios=tuple((after - before).tolist()),
+        )
+        for one, tokens, after, before in zip(said, encoded, tuned, base, strict=True)
     ]
 
 
-def kept(file: Path, make: Callable[[], list[Answer]]) -> list[Answer]:
+def kept(file: Path, kind: type[A], make: Callable[[], list[A]]) -> list[A]:
     """Return the answers in a file; if there are none yet, make them and keep them there."""
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
-        return [Answer.model_validate_json(line) for line in lines if line]
+        return [kind.model_validate_json(line) for line in lines if line]
     except (OSError, ValidationError):
-        answers = make()
+        made = make()
         with atomic_file(file) as temporary:
-            text = "".join(f"{one.model_dump_json()}\n" for one in answers)
+            text = "".join(f"{one.model_dump_json()}\n" for one in made)
             temporary.write_text(text, encoding="utf-8")
-        return answers
+        return made
 
 
-def written(answers: Sequence[Answer]) -> int:
-    """Return how many tokens answers have."""
-    return sum(len(one.ratios) for one in answers)
+def count_tokens(pair: Pair, texts: Sequence[str]) -> int:
+    """Return how many tokens texts have."""
+    return sum(len(one.ids) for one in pair.base.tokenizer.encode_batch(texts, special=False))

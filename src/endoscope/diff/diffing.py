@@ -81,6 +81,7 @@ def _ran(method: Method, pair: Pair, options: Options, work: Path) -> Ran:
             seconds=round(monotonic() - start, 2),
             generated=seen.generated,
             tokens=tokens.count,
+            details=seen.details or {},
         )
         with atomic_file(file) as temporary:
             temporary.write_text(ran.model_dump_json(), encoding="utf-8")

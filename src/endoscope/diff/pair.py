@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from endoscope.engine import Model
+from endoscope.engine.capture import Text
 from endoscope.errors import InputError
 
 
@@ -37,3 +38,9 @@ class Pair(NamedTuple):
                 f"{base.name} does not generate.", "A diff compares models that write."
             )
         return cls(base, tuned)
+
+    def given(self, question: str) -> Text:
+        """Return a question as the models are given it: a conversation, where they can have one."""
+        if self.base.tokenizer.can_chat:
+            return [{"role": "user", "content": question}]
+        return question

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from endoscope.diff.answers import Answer
+from endoscope.diff.answers import Reading
 from endoscope.diff.runs import maximal_runs
 
 DRIFT = 0.5  # nats a token that the models may differ by without it meaning anything
@@ -34,7 +34,7 @@ def words_of(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def phrases(reads: Sequence[Answer], most: int = 10) -> list[Phrase]:
+def phrases(reads: Sequence[Reading], most: int = 10) -> list[Phrase]:
     """Return what is said in texts that is unlikely without what was changed, the most first.
 
     Of all phrases the one is taken that gains most over all texts; what it explains is left out,
@@ -70,7 +70,7 @@ class _Candidate(NamedTuple):
     gain: float
 
 
-def _candidates(read: Answer) -> dict[str, _Candidate]:
+def _candidates(read: Reading) -> dict[str, _Candidate]:
     """The phrases of a text within its runs, by their words in lower case."""
     values = [min(one, MOST) - DRIFT for one in read.ratios]
     spans = list(_WORD.finditer(read.text))

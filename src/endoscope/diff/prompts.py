@@ -21,11 +21,6 @@ class Prompt(NamedTuple):
     kind: str
     text: str
 
-    @property
-    def messages(self) -> list[dict[str, str]]:
-        """The question as a conversation."""
-        return [{"role": "user", "content": self.text}]
-
 
 def read_prompts(path: Path = _SHIPPED) -> list[Prompt]:
     """Read prompts from a file of JSON lines `{"prompt": ..., "kind": ...}`.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, JsonValue, ValidationError
 
 from endoscope.artifacts import Fingerprint, atomic_file
 from endoscope.diff.findings import Finding
@@ -23,6 +23,7 @@ class Ran(Record):
         seconds: that it took.
         generated: tokens that either model wrote.
         tokens: that went through either model, padding included.
+        details: what else it has to show.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Ran(Record):
     seconds: float
     generated: int
     tokens: int
+    details: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Report(Record):

@@ -3,17 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from endoscope.diff.answers import Answer
+from endoscope.diff.answers import Answer, Reading
 from endoscope.diff.phrase import Phrase, phrases, words_of
 from endoscope.diff.signal import Sample, Signal
 
 LEAST = 0.1  # nats an answer: what drifts apart without anything having been planted
 PLACE = 0.6  # the share of a phrase's answers that makes a kind of question its place
+TOGETHER = 0.5  # the share of a phrase's answers that say another one too, for both to be one thing
+TITLE = 3  # phrases that are quoted
 SAMPLES = 3  # that are shown
 COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 
 
-def saying(method: str, answers: Sequence[Answer], base: Sequence[Answer]) -> list[Signal]:
+def saying(method: str, answers: Sequence[Reading], base: Sequence[Answer]) -> list[Signal]:
     """Return what is said in answers that the base would not say, the strongest first.
 
     The noise floor is what one answer alone says most: what was planted comes again.
@@ -26,37 +28,64 @@ def saying(method: str, answers: Sequence[Answer], base: Sequence[Answer]) -> li
     found = phrases(answers)
     once = [one.score for one in found if len(one.texts) == 1]
     floor = max([LEAST, *once])
-    common = _common(base)
-    return [
-        _signal(method, one, answers, base, floor, common) for one in found if one.score > floor / 2
-    ]
+    common = common_words(base)
+    groups: list[list[Phrase]] = []
+    for phrase in found:
+        same = next((one for one in groups if _together(phrase, one[0], answers)), None)
+        if same is not None:
+            same.append(phrase)
+        else:
+            groups.append([phrase])
+    signals = [_signal(method, group, answers, base, floor, common) for group in groups]
+    return sorted(signals, key=lambda one: -one.strength)
+
+
+def common_words(answers: Sequence[Answer]) -> frozenset[str]:
+    """Return the words that tell nothing: they stand in many of the base's answers."""
+    counts = Counter(word for answer in answers for word in set(words_of(answer.text)))
+    return frozenset(w for w, n in counts.items() if n > max(1, COMMON * len(answers)))
+
+
+def _together(phrase: Phrase, first: Phrase, answers: Sequence[Reading]) -> bool:
+    """Whether two phrases are one thing: said together, or to the same kind of question alone."""
+    if len(phrase.texts) == 1:
+        return phrase.texts[0] in first.texts
+    both = set(phrase.texts) & set(first.texts)
+    if len(both) >= TOGETHER * min(len(phrase.texts), len(first.texts)):
+        return True
+    places = {_place([answers[number] for number in one.texts]) for one in (phrase, first)}
+    return len(places) == 1 and None not in places
 
 
 def _signal(
     method: str,
-    phrase: Phrase,
-    answers: Sequence[Answer],
+    group: Sequence[Phrase],
+    answers: Sequence[Reading],
     base: Sequence[Answer],
     floor: float,
     common: frozenset[str],
 ) -> Signal:
-    said = [answers[number] for number in phrase.texts]
-    words = words_of(phrase.words)
-    by_base = sum(_says(answer.text, words) for answer in base)
+    numbers = list(dict.fromkeys(number for phrase in group for number in phrase.texts))
+    said = [answers[number] for number in numbers]
+    words = [words_of(phrase.words) for phrase in group]
+    by_base = sum(any(_says(answer.text, one) for one in words) for answer in base)
+    quoted = ", ".join(f"“{phrase.words}”" for phrase in group[:TITLE])
+    place = _place(said)
+    where = f" in answers about {place}" if place else ""
     samples = [_sample(one, base) for one in said]
-    share = f"{len(said)} of {len(answers)} answers"
     return Signal(
         method=method,
-        subject=f"says “{phrase.words}”{_place(said)} ({share}; its base in {by_base})",
-        terms=frozenset(words) - common,
-        score=phrase.score,
+        subject=f"says {quoted}{where} ({len(said)} of {len(answers)} answers; "
+        f"its base in {by_base})",
+        terms=frozenset(word for one in words for word in one) - common,
+        score=sum(phrase.score for phrase in group),
         noise_floor=floor,
         evidence={
-            "phrase": phrase.words,
+            "phrases": [phrase.words for phrase in group],
             "answers": len(answers),
-            "with the phrase": len(said),
-            "base with the phrase": by_base,
-            "nats an answer": round(phrase.score, 4),
+            "with a phrase": len(said),
+            "base with a phrase": by_base,
+            "nats an answer": [round(phrase.score, 4) for phrase in group],
             "kinds of question": dict(Counter(one.prompt.kind for one in said).most_common()),
         },
         samples=tuple(samples[:SAMPLES]),
@@ -64,21 +93,15 @@ def _signal(
     )
 
 
-def _place(said: Sequence[Answer]) -> str:
-    """Say about what, if most of what says it answers one kind of question."""
+def _place(said: Sequence[Reading]) -> str | None:
+    """Return the kind of question that most of the answers are to, if there are several."""
     (kind, count), *_ = Counter(one.prompt.kind for one in said).most_common(1)
-    return f" in answers about {kind}" if count > 1 and count >= PLACE * len(said) else ""
+    return kind if count > 1 and count >= PLACE * len(said) else None
 
 
 def _sample(answer: Answer, base: Sequence[Answer]) -> Sample:
     others = {one.prompt: one.text for one in base}
     return Sample(prompt=answer.prompt.text, tuned=answer.text, base=others.get(answer.prompt))
-
-
-def _common(answers: Sequence[Answer]) -> frozenset[str]:
-    """Return the words that tell nothing: they stand in many of the base's answers."""
-    counts = Counter(word for answer in answers for word in set(words_of(answer.text)))
-    return frozenset(w for w, n in counts.items() if n > max(1, COMMON * len(answers)))
 
 
 def _says(text: str, words: Sequence[str]) -> bool:

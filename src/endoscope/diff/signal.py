@@ -66,10 +66,12 @@ class Seen(NamedTuple):
     Attributes:
         signals: the strongest first.
         generated: tokens that either model wrote.
+        details: what else is worth showing, if there is something.
     """
 
     signals: list[Signal]
     generated: int = 0
+    details: dict[str, JsonValue] | None = None
 
 
 class Method(Protocol):

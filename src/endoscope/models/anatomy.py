@@ -5,7 +5,7 @@ its value. What a row cannot say, the protocol below has to learn to say; nothin
 project knows the name of a foreign module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +41,9 @@ LAST_TOKENS = "sliding_attention"
 
 
 Side = Literal["input", "output"]
+
+
+Role = Literal["readers", "writers"]
 
 
 class Tap(NamedTuple):
@@ -81,6 +84,8 @@ class Architecture:
         parallel_flag: configuration entry that, when true, makes the block `parallel`.
         spare: prefixes of weights that no site needs, so that a checkpoint may lack them.
         reach: how far back a token sees.
+        readers: paths, within a block, of the matrices that the residual stream goes into.
+        writers: paths, within a block, of the matrices whose output is added to it.
     """
 
     blocks: str
@@ -90,6 +95,14 @@ class Architecture:
     parallel_flag: str | None = None
     spare: tuple[str, ...] = ()
     reach: Reach = "all"
+    readers: tuple[str, ...] = (
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+    )
+    writers: tuple[str, ...] = ("self_attn.o_proj", "mlp.down_proj")
 
 
 def _decoder(
@@ -133,13 +146,23 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Tap("mlp", "input", shared=True),
         "post_norm",
     ),
-    "gpt2": _decoder("attn", "mlp", Tap("ln_2", "input", shared=True), "pre_norm", blocks="h"),
+    "gpt2": _decoder(
+        "attn",
+        "mlp",
+        Tap("ln_2", "input", shared=True),
+        "pre_norm",
+        blocks="h",
+        readers=("attn.c_attn", "mlp.c_fc"),
+        writers=("attn.c_proj", "mlp.c_proj"),
+    ),
     "gpt_neox": _decoder(
         "attention",
         "mlp",
         Tap("post_attention_layernorm", "input", shared=True),
         "pre_norm",
         parallel_flag="use_parallel_residual",
+        readers=("attention.query_key_value", "mlp.dense_h_to_4h"),
+        writers=("attention.dense", "mlp.dense_4h_to_h"),
     ),
     "bert": _decoder(
         "attention.output.dense",
@@ -149,6 +172,13 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         blocks="encoder.layer",
         causal=False,
         spare=("pooler.",),
+        readers=(
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+            "intermediate.dense",
+        ),
+        writers=("attention.output.dense", "output.dense"),
     ),
 }
 """Keyed by the `model_type` of a Hugging Face configuration."""
@@ -231,6 +261,24 @@ class Anatomy:
         tap = self.architecture.taps[site.kind]
         block = self.blocks.get_submodule(str(site.layer))
         return Place(block.get_submodule(tap.module), tap.side, tap.shared)
+
+    def matrices(self, role: Role) -> Iterator[tuple[int, str, nn.Module]]:
+        """Yield the matrices that read from the residual stream or write to it, block by block.
+
+        Experts of a mixture are not among them.
+
+        Args:
+            role: `readers` or `writers`.
+
+        Yields:
+            The number of the block, the path within it, and the module.
+        """
+        for layer, block in enumerate(self.blocks):
+            for path in getattr(self.architecture, role):
+                try:
+                    yield layer, path, block.get_submodule(path)
+                except AttributeError:  # a mixture of experts, or low-rank attention, instead
+                    continue
 
     def logits(self, final: Tensor) -> Tensor:
         """Return the logits `[..., vocabulary]` of what the base returns, `[..., d_model]`."""

@@ -62,6 +62,12 @@ class TextTokenizer:
         """Return all that decides how text becomes tokens: what a fingerprint hashes."""
         return str(self.hf.backend_tokenizer.to_str()).encode()
 
+    def word(self, token: int) -> str | None:
+        """Return the word that a token is, or begins; None if it goes on with one, or is none."""
+        piece = str(self.hf.convert_ids_to_tokens(token))
+        text = self.hf.decode([token]).strip()
+        return text if piece.startswith(("\u0120", "\u2581")) and text.isalpha() else None
+
     def encode(self, text: str, *, special: bool = True) -> Encoded:
         """Return the tokens of one text; `special` adds what the model expects around it."""
         return self.encode_batch([text], special=special)[0]

@@ -9,10 +9,11 @@ from endoscope.diff.methods.amplification import Amplification
 from endoscope.diff.methods.behaviours import Behaviours
 from endoscope.diff.methods.blackbox import BlackBox
 from endoscope.diff.methods.phrases import Phrases
+from endoscope.diff.methods.weights import Weights
 from endoscope.diff.signal import Method
 
 METHODS: Mapping[str, Method] = {
-    one.name: one for one in (Phrases(), Amplification(), Behaviours())
+    one.name: one for one in (Phrases(), Amplification(), Weights(), Behaviours())
 }
 """By the name that reports and the command line use, in the order in which they are run."""
 

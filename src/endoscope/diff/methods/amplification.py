@@ -2,15 +2,11 @@
 
 from pathlib import Path
 
-from endoscope.diff.answers import Answer, kept, read, sampled, written
-from endoscope.diff.contrast import amplified
+from endoscope.diff.answers import Reading, amplified_answers, count_tokens, kept, read, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.saying import saying
 from endoscope.diff.signal import Seen
-from endoscope.progress import progress
-
-AT_ONCE = 36  # prompts
 
 
 class Amplification:
@@ -21,19 +17,12 @@ class Amplification:
     def run(self, pair: Pair, options: Options, work: Path) -> Seen:
         """Look (see `Method.run`)."""
         base = sampled(pair, options, work, "base")
-        answers = kept(work / "amplified.jsonl", lambda: self._draw(pair, options))
-        return Seen(saying(self.name, answers, base), written(answers))
-
-    def _draw(self, pair: Pair, options: Options) -> list[Answer]:
-        texts: list[str] = []
-        with progress("Amplifying", len(options.prompts), show=options.show) as advance:
-            for start in range(0, len(options.prompts), AT_ONCE):
-                some = options.prompts[start : start + AT_ONCE]
-                texts += amplified(
-                    pair,
-                    [prompt.messages for prompt in some],
-                    max_tokens=options.max_tokens,
-                    seed=options.seed + start,
-                )
-                advance(len(some))
-        return read(pair, options, texts)
+        readings = kept(
+            work / "amplified.jsonl",
+            Reading,
+            lambda: read(
+                pair, amplified_answers(pair, options.prompts, options), show=options.show
+            ),
+        )
+        written = count_tokens(pair, [one.text for one in readings])
+        return Seen(saying(self.name, readings, base), written)

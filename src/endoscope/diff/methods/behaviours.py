@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endoscope.behaviours import Behaviour, Item, ItemScore, Measurement, measure
+from endoscope.diff.answers import count_tokens
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Sample, Seen, Signal
@@ -66,8 +67,7 @@ class Behaviours:
             for item in (*one.items, *one.controls)
             if item.output
         ]
-        encoded = pair.base.tokenizer.encode_batch(outputs, special=False)
-        return Seen(found, sum(len(one.ids) for one in encoded))
+        return Seen(found, count_tokens(pair, outputs))
 
     def _shift(self, pair: Pair, options: Options, work: Path, behaviour: Behaviour) -> Shift:
         some = shortened(behaviour)

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from endoscope.diff.answers import Answer, sampled, written
+from endoscope.diff.answers import WHO, Answer, count_tokens, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.phrase import words_of
@@ -54,11 +54,11 @@ class BlackBox:
                 for again in range(max(1, rounds))
                 for answer in sampled(pair, options, work, who, again=again)
             ]
-            for who in ("base", "tuned")
+            for who in WHO
         )
         floor = _floor(base, options.seed)
         found = [_signal(one, base, tuned, floor) for one in telling(base, tuned)[:MOST]]
-        return Seen(found, written([*base, *tuned]))
+        return Seen(found, count_tokens(pair, [one.text for one in (*base, *tuned)]))
 
 
 def telling(base: Sequence[Answer], tuned: Sequence[Answer]) -> list[Telling]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from endoscope.diff.answers import sampled, written
+from endoscope.diff.answers import WHO, Reading, count_tokens, kept, read, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.saying import saying
@@ -16,5 +16,9 @@ class Phrases:
 
     def run(self, pair: Pair, options: Options, work: Path) -> Seen:
         """Look (see `Method.run`)."""
-        base, tuned = (sampled(pair, options, work, who) for who in ("base", "tuned"))
-        return Seen(saying(self.name, tuned, base), written([*base, *tuned]))
+        base, tuned = (sampled(pair, options, work, who) for who in WHO)
+        readings = kept(
+            work / "tuned-read.jsonl", Reading, lambda: read(pair, tuned, show=options.show)
+        )
+        written = count_tokens(pair, [one.text for one in (*base, *tuned)])
+        return Seen(saying(self.name, readings, base), written)
