@@ -69,12 +69,13 @@ def evidence(signal: Signal) -> dict[str, JsonValue]:
 
 def title(signals: Sequence[Signal]) -> str:
     """Say what changed: what the strongest signal saw, and what others add to it."""
-    said: list[Signal] = []
-    for one in signals:
-        new = one.behaviour is not None or not one.terms <= frozenset().union(
-            *(other.terms for other in said)
-        )
-        if new and not any(one.behaviour and one.behaviour == other.behaviour for other in said):
+    said = [signals[0]]
+    for one in signals[1:]:
+        if one.behaviour is not None:
+            new = all(one.behaviour != other.behaviour for other in said)
+        else:
+            new = not any(one.terms & other.terms for other in said)
+        if new:
             said.append(one)
     text = "; ".join(one.subject for one in said[:SHOWN])
     return text[:1].upper() + text[1:]

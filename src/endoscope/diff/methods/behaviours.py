@@ -132,14 +132,15 @@ def signals(shifts: Sequence[Shift]) -> list[Signal]:
     """Return what moved up: farther than chance, and than behaviours do on the whole.
 
     A fine-tune moves everything a little. The noise floor of a shift is therefore the larger of
-    its own error and of what the middle one of all behaviours scored alike moved by.
+    its own error and of what the middle one of the others that are scored alike moved by.
     """
     found = []
     for likely in (True, False):
         alike = [one for one in shifts if (one.behaviour.scorer.kind == "choices") == likely]
-        drift = float(np.median([abs(one.mean) for one in alike])) if alike else 0.0
         least = LEAST_NATS if likely else LEAST_SCORE
         for one in alike:
+            others = [abs(other.mean) for other in alike if other is not one]
+            drift = float(np.median(others)) if others else 0.0
             floor = max(least, ERRORS * one.error, DRIFTS * drift)
             found.append(_signal(one, floor))
     return found
