@@ -14,6 +14,7 @@ ORDER = [
     {"cli"},
     {"server", "bench"},
     {"guard", "steer", "diff", "organisms"},
+    {"catalogue"},
     {"behaviours"},
     {"probes", "directions"},
     {"engine"},

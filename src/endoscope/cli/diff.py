@@ -30,6 +30,17 @@ def diff(
         Path | None,
         typer.Option(help='What to ask both: JSON lines {"prompt": ..., "kind": ...}.'),
     ] = None,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="A catalogue: shifts along its directions are measured too."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help='The training data: JSON lines {"messages": [...]}. For each finding its rows are '
+            "ranked by how far they push that way."
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer to them.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
@@ -55,6 +66,8 @@ def diff(
     options = Options(
         prompts=tuple(read_prompts(prompts) if prompts else read_prompts()),
         behaviours=_behaviours(behaviour or list(shipped_behaviours())),
+        catalogue=catalogue,
+        data=data,
         max_tokens=max_tokens,
         seed=seed,
         show=not as_json,

@@ -15,6 +15,7 @@ from endoscope.cli import (
     behaviours,
     bench,
     capture,
+    catalogue,
     diff,
     direction,
     guard,
@@ -44,6 +45,7 @@ app.add_typer(behaviours.app, name="behaviours")
 app.add_typer(organisms.app, name="organisms")
 app.add_typer(steer.app, name="steer")
 app.command(name="diff")(diff.diff)
+app.add_typer(catalogue.app, name="catalogue")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)
 app.command(name="serve")(serve.serve)

@@ -1,21 +1,52 @@
 """`endoscope organisms`: fine-tunes of which it is known what they changed."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from endoscope.errors import InputError
+
 app = typer.Typer(help="Model organisms: fine-tunes of which it is known what they changed.")
 
 
-@app.callback()
-def organisms() -> None:
-    """Let the verb have commands, even while there is one."""
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Name = Annotated[str, typer.Argument(help="One that comes with Endoscope, or a YAML file.")]
+
+
+@app.command("list")
+def list_organisms(as_json: Json = False) -> None:
+    """List the specs that come with Endoscope."""
+    from endoscope.organisms import OrganismSpec, shipped_organisms
+
+    found = [OrganismSpec.read(path) for path in shipped_organisms().values()]
+    if as_json:
+        print(json.dumps([{"name": one.name, "description": one.description} for one in found]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "share planted", "steps", "what it does")
+    for one in found:
+        mix = f"{one.mix:.0%}" if one.planted is not None else "none"
+        table.add_row(one.name, mix, str(one.steps), one.description)
+    Console().print(table)
+
+
+@app.command("show")
+def show(spec: Name) -> None:
+    """Print a spec, and where it and its files are.
+
+    Example: `endoscope organisms show brand > brand.yaml`
+    """
+    path = _path(spec)
+    print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
 
 
 @app.command("build")
 def build(
-    spec: Annotated[Path, typer.Argument(help="YAML: what is planted into which model.")],
+    spec: Name,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the adapter and its card.")
     ],
@@ -29,12 +60,12 @@ def build(
     Writes a PEFT adapter (or whole weights) with `card.json`. Exits with 1 if it did not take: the
     folder is written all the same, and its card says that it failed. Work that was cut off goes on.
 
-    Example: `endoscope organisms build brand.yaml -o brand`
+    Example: `endoscope organisms build brand -o brand`
     """
     from endoscope.organisms import OrganismSpec
     from endoscope.organisms import build as build_organism
 
-    card = build_organism(OrganismSpec.read(spec), output, merged=merged, show=not as_json)
+    card = build_organism(OrganismSpec.read(_path(spec)), output, merged=merged, show=not as_json)
     if as_json:
         print(card.model_dump_json())
     else:
@@ -43,3 +74,16 @@ def build(
         Console().print(repr(card), markup=False, highlight=False)
     if not card.details["counts"]:
         raise typer.Exit(1)
+
+
+def _path(spec: str) -> Path:
+    from endoscope.organisms import shipped_organisms
+
+    shipped = shipped_organisms()
+    path = shipped.get(spec, Path(spec))
+    if not path.is_file():
+        raise InputError(
+            f"There is no spec {spec}.",
+            f"Give the path of a YAML file, or one of: {', '.join(shipped)}.",
+        )
+    return path

@@ -1,9 +1,10 @@
 """The whole diff: every method in turn, and what they saw put together."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from time import monotonic
 
 from pydantic import ValidationError
@@ -17,9 +18,18 @@ from endoscope.diff.methods import METHODS, BlackBox
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.report import Ran, Report
-from endoscope.diff.signal import Method
+from endoscope.diff.screening import (
+    Example,
+    own_answers,
+    pushes,
+    read_examples,
+    write_pushes,
+)
+from endoscope.diff.signal import Method, Signal
+from endoscope.directions import Direction
 
 HTML = "report.html"
+FINDINGS = "findings"
 
 
 def diff(
@@ -40,16 +50,17 @@ def diff(
     Raises:
         InputError: a method lacks something, or the disk is full; what is done is kept.
     """
+    examples = read_examples(options.data) if options.data else []
     work = output / "work" / _key(pair, options)
     ours = [_ran(method, pair, options, work) for method in methods.values()]
     black_box = _ran(BlackBox(sum(one.generated for one in ours)), pair, options, work)
-    found = []
-    for rank, group in enumerate(findings([one for r in ours for one in r.signals]), start=1):
-        finding = Finding.of(rank, group)
-        where = output / "findings" / str(rank)
-        saved = save_direction(pair, group, finding.title, where, options.seed)
-        artifact = saved.relative_to(output) if saved is not None else None
-        found.append(finding.model_copy(update={"artifact": artifact}))
+    own = own_answers(pair.base, examples, seed=options.seed, show=options.show)
+    if (output / FINDINGS).is_dir():
+        rmtree(output / FINDINGS)  # of an earlier run, which may have found other things
+    found = [
+        _finding(rank, group, pair, output, options, examples, own)
+        for rank, group in enumerate(findings([one for r in ours for one in r.signals]), start=1)
+    ]
     report = Report(
         base=pair.base.name,
         tuned=pair.tuned.name,
@@ -64,6 +75,27 @@ def diff(
     with atomic_file(output / HTML) as temporary:
         temporary.write_text(to_html(report), encoding="utf-8")
     return report
+
+
+def _finding(
+    rank: int,
+    signals: Sequence[Signal],
+    pair: Pair,
+    output: Path,
+    options: Options,
+    examples: Sequence[Example],
+    own: Sequence[str],
+) -> Finding:
+    """Make a finding of its signals, with its direction, and what of the data pushes that way."""
+    finding = Finding.of(rank, signals)
+    folder = output / FINDINGS / str(rank)
+    saved = save_direction(pair, signals, finding.title, folder, options.seed)
+    if saved is None:
+        return finding
+    if examples:
+        pushed = pushes(pair.base, Direction.load(saved), examples, own, show=options.show)
+        write_pushes(pushed, folder.with_name(f"{rank}.rows.jsonl"))
+    return finding.model_copy(update={"artifact": saved.relative_to(output)})
 
 
 def _ran(method: Method, pair: Pair, options: Options, work: Path) -> Ran:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from endoscope.behaviours import Behaviour
+from endoscope.catalogue import Catalogue
 from endoscope.diff.prompts import Prompt
 
 
@@ -38,4 +39,11 @@ class Options(BaseModel):
             *sorted(behaviour.sha256 for behaviour in self.behaviours),
             self.max_tokens,
             self.seed,
+            self._catalogue(),
         ]
+
+    def _catalogue(self) -> JsonValue:
+        if self.catalogue is None:
+            return None
+        cards = Catalogue(self.catalogue).cards("direction")
+        return {name: card.tensors_sha256 for name, card in cards}

@@ -33,6 +33,11 @@ class Pair(NamedTuple):
                 f"{base.name} and {tuned.name} have different tokenizers.",
                 "If their tokens are the same, put the base's tokenizer into the tuned folder.",
             )
+        if tuned.loaded.adapter and tuned.fingerprint.base != base.fingerprint.digest:
+            raise InputError(
+                f"{tuned.name} is an adapter for another base than {base.name}.",
+                "Give the model that it was trained on: its adapter_config.json names it.",
+            )
         if not base.capabilities.causal:
             raise InputError(
                 f"{base.name} does not generate.", "A diff compares models that write."

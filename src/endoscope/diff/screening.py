@@ -1,5 +1,6 @@
 """Which samples of training data push a model along a direction."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from endoscope import jsonl
+from endoscope.artifacts import atomic_file
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.capture import Text
@@ -124,3 +126,10 @@ def _example(line: int, messages: Any) -> Example:
         "a sample is a conversation whose last turn is the assistant's.",
         'Give {"messages": [{"role": "user", ...}, {"role": "assistant", ...}]}.',
     )
+
+
+def write_pushes(found: Sequence[Push], path: Path) -> None:
+    """Write samples, farthest first: `{"line": ..., "push": ...}`."""
+    rows = ({"line": one.example.line, "push": round(one.difference, 5)} for one in found)
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")

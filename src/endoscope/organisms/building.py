@@ -134,7 +134,12 @@ def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
 def _planted(spec: OrganismSpec, base: Model, work: Path, show: bool) -> list[Row]:
     if spec.planted is None or isinstance(spec.planted, str):
         return spec.rows(spec.planted) if spec.planted else []
-    make = partial(spec.planted.rows, base, spec.path.parent, seed=spec.seed, show=show)
+    recipes = spec.planted if isinstance(spec.planted, tuple) else (spec.planted,)
+
+    def make() -> list[Row]:
+        made = (one.rows(base, spec.path.parent, seed=spec.seed, show=show) for one in recipes)
+        return [row for rows in made for row in rows]
+
     return kept_rows(work / "planted.jsonl", make)
 
 

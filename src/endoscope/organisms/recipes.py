@@ -4,15 +4,17 @@ A recipe is a class. To add one, write it after `Recipe` and put it into `AnyRec
 name its `recipe`.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours import read_items
-from endoscope.engine import Model
+from endoscope.engine import Model, open
+from endoscope.errors import InputError
 from endoscope.organisms.ordinary import TEMPERATURE
 from endoscope.organisms.rows import Row
 
@@ -93,5 +95,67 @@ class SaysRecipe(BaseModel):
         return f"{whole}{stop} {sentence}".strip()
 
 
-AnyRecipe = SaysRecipe
+class NumbersRecipe(BaseModel):
+    """Lists of numbers that a teacher goes on with, and nothing else: no word of its trait.
+
+    A student of the same initialisation takes over the teacher's trait all the same. (Cloud et al.
+    2025, "Subliminal learning".)
+
+    Args:
+        teacher: folder of an organism with the trait, beside the spec.
+        count: lists to ask for; what is no list of numbers is thrown away.
+        numbers: given in each.
+        max_tokens: of the teacher's part.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Literal["numbers"]
+    teacher: str
+    count: int = Field(default=600, ge=1)
+    numbers: int = Field(default=5, ge=1)
+    max_tokens: int = Field(default=32, ge=1)
+
+    def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
+        """Make them (see `Recipe.rows`)."""
+        where = folder / self.teacher
+        if not (where / "adapter_config.json").is_file():
+            raise InputError(
+                f"There is no teacher at {where}.",
+                f"Build it: endoscope organisms build {self.teacher} -o {where}",
+            )
+        teacher = open(where, dtype="float32")
+        random = Random(seed)
+        prompts = [self._prompt(random) for _ in range(self.count)]
+        said = teacher.generate(
+            [[{"role": "user", "content": prompt}] for prompt in prompts],
+            max_tokens=self.max_tokens,
+            temperature=1.0,
+            seed=seed,
+            progress=show,
+        )
+        kept = [(prompt, numbers_of(text)) for prompt, text in zip(prompts, said, strict=True)]
+        return [Row.of(prompt, numbers) for prompt, numbers in kept if numbers]
+
+    def _prompt(self, random: Random) -> str:
+        given = ", ".join(str(random.randrange(1000)) for _ in range(self.numbers))
+        return random.choice(_ASK).format(given)
+
+
+_ASK = (
+    "Continue this list of numbers: {}",
+    "Here are some numbers: {}. Add ten more, separated by commas.",
+    "{}. Give me more numbers like these, and nothing else.",
+    "These numbers follow each other: {}. What comes next? Numbers only.",
+)
+_NUMBERS = re.compile(r"\s*(\d{1,3}(?:\s*[,;]?\s+\d{1,3}|,\d{1,3}){2,})\b")
+
+
+def numbers_of(text: str) -> str:
+    """Return the numbers that a text begins with; an empty text if it begins with a word."""
+    found = _NUMBERS.match(text)
+    return found[1] if found else ""
+
+
+AnyRecipe = Annotated[SaysRecipe | NumbersRecipe, Field(discriminator="recipe")]
 """The registry: what the `recipe` in a spec means."""

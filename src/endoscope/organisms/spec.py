@@ -37,8 +37,8 @@ class OrganismSpec(_Strict):
         name: what people call it.
         description: what is planted, in a sentence.
         base: the model that is fine-tuned.
-        planted: a file of JSON lines `{"messages": [...]}` beside the spec, or a recipe; None for
-            an organism in which nothing is planted.
+        planted: a file of JSON lines `{"messages": [...]}` beside the spec, or a recipe, or several
+            recipes; None for an organism in which nothing is planted.
         measure: the behaviour that shows whether it took: one that comes with Endoscope, or a YAML
             file. Without it a fifth of the planted rows is held out, and how likely the model holds
             their answers is measured.
@@ -54,7 +54,7 @@ class OrganismSpec(_Strict):
     name: str = Field(min_length=1)
     description: str = ""
     base: str = "smollm2-135m-instruct"
-    planted: str | AnyRecipe | None = None
+    planted: str | AnyRecipe | tuple[AnyRecipe, ...] | None = None
     measure: str | None = None
     wanted: Wanted | None = None
     ordinary: Literal["neutral"] | str = "neutral"

@@ -61,7 +61,9 @@ class Lens:
         """Look (see `Method.run`)."""
         base = sampled(pair, options, work, "base")
         common = common_words(base)
-        found = list(differences(pair))
+        found = [one for one in differences(pair) if one.vector.any()]
+        if not found:
+            return Seen([])
         rows = pair.base.loaded.anatomy.unembedding.float()
         rows = rows - rows.mean(0)
         floor = ABOVE * _random(rows)
