@@ -1,5 +1,6 @@
 """The report as a page that needs no other file."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
 from math import log10
@@ -7,6 +8,8 @@ from typing import NamedTuple
 
 from jinja2 import Environment
 
+from endoscope.diff.methods.behaviours import Behaviours
+from endoscope.diff.methods.weights import MATRICES
 from endoscope.diff.report import Ran, Report
 from endoscope.diff.signal import Signal
 
@@ -50,6 +53,20 @@ class Plot(NamedTuple):
     lines: tuple[Line, ...]
 
 
+class Bar(NamedTuple):
+    """How much a layer's matrices changed.
+
+    Attributes:
+        layer: its number.
+        height: a share of the largest, 0 to 100.
+        text: what is said where the pointer rests on it.
+    """
+
+    layer: int
+    height: float
+    text: str
+
+
 def to_html(report: Report) -> str:
     """Return the report as a page: findings, plots, samples, the black box, and what it cost."""
     source = (files("endoscope.diff") / "report.html.jinja").read_text(encoding="utf-8")
@@ -60,6 +77,8 @@ def to_html(report: Report) -> str:
         plot=plot(methods),
         bars={one.rank: round(100 * _share(one.score), 1) for one in report.findings},
         floor=round(100 * _share(1.0), 1),
+        layers=layers(report),
+        behaviours=[one for ran in methods if ran.method == Behaviours.name for one in ran.signals],
         seconds=sum(one.seconds for one in methods),
     )
 
@@ -69,6 +88,20 @@ def plot(methods: Sequence[Ran]) -> Plot:
     lines = tuple(_line(number, one) for number, one in enumerate(methods))
     ticks = tuple((_x(one), f"{one:g}") for one in TICKS)
     return Plot(WIDTH, ROW * (len(lines) + 1), LEFT, _x(1.0), ticks, lines)
+
+
+def layers(report: Report) -> list[Bar]:
+    """Return how much each layer changed: the norm of the change over that of its matrices."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for ran in report.methods:
+        for one in ran.details.get(MATRICES, []):  # type: ignore[union-attr]
+            found[one["layer"]].append(one["relative norm"])  # type: ignore[index, call-overload, arg-type]
+    means = {layer: sum(some) / len(some) for layer, some in sorted(found.items())}
+    most = max(means.values(), default=0.0) or 1.0
+    return [
+        Bar(layer, round(100 * mean / most, 1), f"layer {layer}: {mean:.4f} of its norm")
+        for layer, mean in means.items()
+    ]
 
 
 def _line(number: int, ran: Ran) -> Line:

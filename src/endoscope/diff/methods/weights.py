@@ -25,6 +25,7 @@ CANDIDATES = 64  # tokens that are looked at
 SHOWN = 8  # words
 LETTERS = 3  # of a word
 ALIKE = 0.35  # cosine of words that are one: "harbour" and "harbor"
+MATRICES = "matrices"  # among the details: how much each changed
 KIND = "the words that its weights read"
 
 
@@ -71,7 +72,7 @@ class Weights:
         base = sampled(pair, options, work, "base")
         common, tokenizer = common_words(base), pair.base.tokenizer
         writers, readers = list(deltas(pair, "writers")), list(deltas(pair, "readers"))
-        details: dict[str, JsonValue] = {"matrices": [_about(d) for d in (*writers, *readers)]}
+        details: dict[str, JsonValue] = {MATRICES: [_about(d) for d in (*writers, *readers)]}
         embedding, unembedding = _embedding(pair), _centred(pair.base.loaded.anatomy.unembedding)
         found, texts, generated = [], [], 0
         if writers:
