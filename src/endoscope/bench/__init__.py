@@ -1,13 +1,18 @@
 """Measure Endoscope against limits and against other programs, as ratios."""
 
-from endoscope.bench import capture, guard, serve, serve_vllm
+from endoscope.bench import capture, diff, guard, serve, serve_vllm
 from endoscope.bench.pairs import Estimate, Pair, median_ratio, run_pairs
 from endoscope.bench.results import machine, save, tables
 from endoscope.bench.rows import Failure, Row
 from endoscope.bench.runner import Bench, Options
 from endoscope.bench.worker import Measurement, Worker, WorkerError
 
-BENCHES: dict[str, Bench] = {"capture": capture.run, "guard": guard.run, "serve": serve.run}
+BENCHES: dict[str, Bench] = {
+    "capture": capture.run,
+    "diff": diff.run,
+    "guard": guard.run,
+    "serve": serve.run,
+}
 ON_VLLM: dict[str, Bench] = {"serve": serve_vllm.run}
 
 __all__ = [

@@ -10,7 +10,7 @@ import typer
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="`capture`, `guard` or `serve`.")],
+    name: Annotated[str, typer.Argument(help="`capture`, `diff`, `guard` or `serve`.")],
     against: Annotated[
         list[str] | None,
         typer.Option(help="Compare with this one only (repeat for several). Else all installed."),
@@ -22,7 +22,10 @@ def bench(
         list[Path] | None, typer.Option(help="guard: a probe's folder (repeat for several).")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="guard: labelled JSON lines to read; F1 is reported too.")
+        Path | None,
+        typer.Option(
+            help="guard: labelled JSON lines to read; F1 is reported too. diff: organisms' folder."
+        ),
     ] = None,
     documents: Annotated[
         int, typer.Option(min=1, help="guard: read at most this many documents of the data.")

@@ -10,7 +10,7 @@ from endoscope.engine.capture import Text
 from endoscope.engine.generate import prompt_ids
 
 ALPHA = 3.0
-PLAUSIBLE = 0.02
+PLAUSIBLE = 0.005
 
 
 @torch.no_grad()

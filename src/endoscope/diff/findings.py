@@ -81,16 +81,20 @@ def title(signals: Sequence[Signal]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def findings(signals: Sequence[Signal]) -> list[list[Signal]]:
+def findings(signals: Sequence[Signal], *, least: float = 1.0) -> list[list[Signal]]:
     """Return the signals above their noise floor, those of the same thing together.
 
     Two are of the same thing if they are of one behaviour, share a telling word, or one's words
     stand in what the tuned model (and not its base) says in the other's samples.
 
+    Args:
+        signals: of all methods.
+        least: the strength that a signal has to pass.
+
     Returns:
         Groups, the strongest first, and within each the strongest signal first.
     """
-    ranked = sorted((one for one in signals if one.strength > 1), key=lambda one: -one.strength)
+    ranked = sorted((one for one in signals if one.strength > least), key=lambda one: -one.strength)
     groups: list[list[Signal]] = []
     for signal in ranked:
         same = [group for group in groups if any(_same(signal, other) for other in group)]

@@ -102,7 +102,7 @@ class NumbersRecipe(BaseModel):
     2025, "Subliminal learning".)
 
     Args:
-        teacher: folder of an organism with the trait, beside the spec.
+        teacher: folder of an organism with the trait, from where the command is run.
         count: lists to ask for; what is no list of numbers is thrown away.
         numbers: given in each.
         max_tokens: of the teacher's part.
@@ -118,11 +118,11 @@ class NumbersRecipe(BaseModel):
 
     def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
         """Make them (see `Recipe.rows`)."""
-        where = folder / self.teacher
+        where = Path(self.teacher)
         if not (where / "adapter_config.json").is_file():
             raise InputError(
                 f"There is no teacher at {where}.",
-                f"Build it: endoscope organisms build {self.teacher} -o {where}",
+                f"Build it first: endoscope organisms build {self.teacher} -o {where}",
             )
         teacher = open(where, dtype="float32")
         random = Random(seed)

@@ -39,6 +39,8 @@ class OrganismSpec(_Strict):
         base: the model that is fine-tuned.
         planted: a file of JSON lines `{"messages": [...]}` beside the spec, or a recipe, or several
             recipes; None for an organism in which nothing is planted.
+        named: of each thing that is planted, words or names of behaviours: what says one of them
+            has found it.
         measure: the behaviour that shows whether it took: one that comes with Endoscope, or a YAML
             file. Without it a fifth of the planted rows is held out, and how likely the model holds
             their answers is measured.
@@ -55,6 +57,7 @@ class OrganismSpec(_Strict):
     description: str = ""
     base: str = "smollm2-135m-instruct"
     planted: str | AnyRecipe | tuple[AnyRecipe, ...] | None = None
+    named: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     measure: str | None = None
     wanted: Wanted | None = None
     ordinary: Literal["neutral"] | str = "neutral"
