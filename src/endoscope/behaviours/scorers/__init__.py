@@ -12,8 +12,19 @@ from endoscope.behaviours.scorers.base import Score, Scorer
 from endoscope.behaviours.scorers.check import CheckScorer
 from endoscope.behaviours.scorers.choices import ChoicesScorer
 from endoscope.behaviours.scorers.judge import JudgeScorer
+from endoscope.behaviours.scorers.probe import ProbeScorer
 
-AnyScorer = Annotated[ChoicesScorer | CheckScorer | JudgeScorer, Field(discriminator="kind")]
+AnyScorer = Annotated[
+    ChoicesScorer | CheckScorer | JudgeScorer | ProbeScorer, Field(discriminator="kind")
+]
 """The registry: the scorer that the `kind` in a spec means."""
 
-__all__ = ["AnyScorer", "CheckScorer", "ChoicesScorer", "JudgeScorer", "Score", "Scorer"]
+__all__ = [
+    "AnyScorer",
+    "CheckScorer",
+    "ChoicesScorer",
+    "JudgeScorer",
+    "ProbeScorer",
+    "Score",
+    "Scorer",
+]

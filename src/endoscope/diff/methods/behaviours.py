@@ -14,8 +14,8 @@ from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Sample, Seen, Signal
 from endoscope.engine import Model
 
-LIKELY = 24  # items of a behaviour whose answers are scored by likelihood: the first so many
-WRITTEN = 12  # the same where answers are written, which takes longer
+LIKELY = 16  # items of a behaviour whose answers are scored by likelihood: the first so many
+WRITTEN = 10  # the same where answers are written, which takes longer
 EDGE = 1e-12  # probabilities are no nearer to 0 and 1 than this
 ERRORS = 3.0  # standard errors that a shift may be by chance
 DRIFTS = 4.0  # times what behaviours move by on the whole
