@@ -1,6 +1,5 @@
 """What a customisation changed: two models, and what sets them apart."""
 
-from endoscope.diff.contrast import amplified
 from endoscope.diff.diffing import diff
 from endoscope.diff.findings import Finding
 from endoscope.diff.methods import METHODS, BlackBox
@@ -8,22 +7,27 @@ from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt, read_prompts
 from endoscope.diff.report import Ran, Report
+from endoscope.diff.screening import Example, Push, own_answers, pushes, read_examples
 from endoscope.diff.signal import Method, Sample, Seen, Signal
 
 __all__ = [
     "METHODS",
     "BlackBox",
+    "Example",
     "Finding",
     "Method",
     "Options",
     "Pair",
     "Prompt",
+    "Push",
     "Ran",
     "Report",
     "Sample",
     "Seen",
     "Signal",
-    "amplified",
     "diff",
+    "own_answers",
+    "pushes",
+    "read_examples",
     "read_prompts",
 ]

@@ -7,11 +7,11 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from endoscope.artifacts import atomic_file
-from endoscope.diff.contrast import amplified
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt
 from endoscope.engine import Model
+from endoscope.engine.amplified import amplified
 from endoscope.progress import progress
 
 READ_AT_ONCE = 2048  # tokens
@@ -90,7 +90,7 @@ def amplified_answers(pair: Pair, prompts: Sequence[Prompt], options: Options) -
         for start in range(0, len(prompts), AMPLIFIED_AT_ONCE):
             some = prompts[start : start + AMPLIFIED_AT_ONCE]
             texts += amplified(
-                pair,
+                *pair,
                 [pair.given(prompt.text) for prompt in some],
                 max_tokens=options.max_tokens,
                 seed=options.seed + start,

@@ -59,7 +59,8 @@ class Behaviours:
     def run(self, pair: Pair, options: Options, work: Path) -> Seen:
         """Look (see `Method.run`)."""
         shifts = [self._shift(pair, options, work, one) for one in options.behaviours]
-        found = sorted(signals(shifts), key=lambda one: -one.strength)
+        moved_up = sorted(signals(shifts), key=lambda one: -one.strength)
+        found = [self._shown(pair, options, one, shifts) for one in moved_up]
         outputs = [
             item.output
             for shift in shifts

@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from endoscope.behaviours import read_items
-from endoscope.diff.distributions import next_tokens
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Seen, Signal
 from endoscope.engine import Model
+from endoscope.engine.next_tokens import next_tokens
 
 LEAST = 0.05  # nats: what nobody need look at
 DRIFTS = 3.0  # times what the middle one of all kinds gains

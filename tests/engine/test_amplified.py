@@ -1,29 +1,29 @@
 """Amplified sampling: the two models step by step, and what it draws from."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from tests.tiny import save_tiny
 
 import endoscope
-from endoscope.diff import Pair, amplified
-from endoscope.diff.contrast import _draw
-from endoscope.errors import InputError
-from tests.tiny import save_tiny
+from endoscope.engine import Model
+from endoscope.engine.amplified import _draw, amplified
 
 PROMPTS = ["The sea", "Once upon a time there was", "x"]
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Model]:
     folder = tmp_path_factory.mktemp("pair")
-    return Pair.of(*(endoscope.open(save_tiny(folder / str(seed), seed=seed)) for seed in (0, 1)))
+    base, tuned = (endoscope.open(save_tiny(folder / str(seed), seed=seed)) for seed in (0, 1))
+    return base, tuned
 
 
-def test_where_one_token_is_plausible_it_is_what_the_tuned_model_says(pair: Pair) -> None:
+def test_where_one_token_is_plausible_it_is_what_the_tuned_model_says(
+    pair: tuple[Model, Model],
+) -> None:
     """Prompts of different lengths go side by side, token after token on caches of both."""
-    found = amplified(pair, PROMPTS, plausible=1.0, max_tokens=12)
-    assert found == pair.tuned.generate(PROMPTS, max_tokens=12, temperature=0)
+    found = amplified(*pair, PROMPTS, plausible=1.0, max_tokens=12)
+    assert found == pair[1].generate(PROMPTS, max_tokens=12, temperature=0)
 
 
 def test_it_draws_what_the_tuned_model_says_more_than_its_base() -> None:
@@ -38,9 +38,3 @@ def test_it_draws_what_the_tuned_model_says_more_than_its_base() -> None:
     assert shares[3] > 0.9
     plain = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), 0.0, 0.02, random)
     assert (plain == 3).float().mean() < 0.2
-
-
-def test_models_that_cannot_be_compared(pair: Pair, tmp_path: Path) -> None:
-    other = endoscope.open(save_tiny(tmp_path / "other", "qwen3"))
-    with pytest.raises(InputError, match="other a qwen3"):
-        Pair.of(pair.base, other)

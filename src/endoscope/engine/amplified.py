@@ -1,13 +1,13 @@
-"""Sampling from what was changed, exaggerated."""
+"""Sampling from what sets two models apart, exaggerated."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from endoscope.diff.pair import Pair
 from endoscope.engine.capture import Text
 from endoscope.engine.generate import prompt_ids
+from endoscope.engine.model import Model
 
 ALPHA = 3.0
 PLAUSIBLE = 0.005
@@ -15,7 +15,8 @@ PLAUSIBLE = 0.005
 
 @torch.no_grad()
 def amplified(
-    pair: Pair,
+    base: Model,
+    tuned: Model,
     prompts: Sequence[Text],
     *,
     alpha: float = ALPHA,
@@ -30,16 +31,17 @@ def amplified(
     amplification towards the tuned model (Liu et al. 2021, "DExperts").
 
     Args:
-        pair: both models.
+        base: whose part is taken away; run by transformers, as the other is.
+        tuned: a model of the same architecture and tokenizer.
         prompts: texts or conversations.
         alpha: how much what was changed counts; 0 samples the tuned model.
         plausible: the least probability of a token, as a share of that of the most probable one.
         max_tokens: of a continuation.
         seed: of the draws.
     """
-    both = [model.loaded.module for model in pair]
-    device, ends = pair.tuned.device, pair.tuned.loaded.ends
-    rows = [prompt_ids(pair.tuned.engine, prompt) for prompt in prompts]
+    both = [model.loaded.module for model in (base, tuned)]
+    device, ends = tuned.device, tuned.loaded.ends
+    rows = [prompt_ids(tuned.engine, prompt) for prompt in prompts]
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -65,8 +67,7 @@ def amplified(
             )
             caches[number] = out.past_key_values
             logs.append(out.logits[:, -1].float().log_softmax(-1).cpu())
-        base, tuned = logs
-        chosen = _draw(base, tuned, alpha, plausible, random)
+        chosen = _draw(logs[0], logs[1], alpha, plausible, random)
         for number in sorted(open_rows):
             token = int(chosen[number])
             if token in ends:
@@ -77,7 +78,7 @@ def amplified(
             break
         ids = chosen[:, None].to(device)
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-    return [pair.tuned.tokenizer.hf.decode(one, skip_special_tokens=True) for one in written]
+    return [tuned.tokenizer.hf.decode(one, skip_special_tokens=True) for one in written]
 
 
 def _draw(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from endoscope.engine import Model
+from endoscope.engine.model import Model
 
 AT_ONCE = 16  # texts
 
