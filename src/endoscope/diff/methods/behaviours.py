@@ -70,6 +70,29 @@ class Behaviours:
         ]
         return Seen(found, count_tokens(pair, outputs))
 
+    def _shown(
+        self, pair: Pair, options: Options, signal: Signal, shifts: Sequence[Shift]
+    ) -> Signal:
+        """Let both models answer where answers were only scored by likelihood."""
+        if signal.samples or signal.strength <= 1:
+            return signal
+        shift = next(one for one in shifts if one.behaviour.name == signal.behaviour)
+        items = [shift.behaviour.items[n] for n in np.argsort(-shift.items)[:SAMPLES]]
+        base, tuned = (
+            answers(
+                model,
+                items,
+                max_tokens=options.max_tokens,
+                temperature=0,
+                seed=options.seed,
+                progress=options.show,
+            )
+            for model in pair
+        )
+        said = zip(items, tuned, base, strict=True)
+        samples = tuple(Sample(prompt=_prompt(i), tuned=t, base=b) for i, t, b in said)
+        return signal.model_copy(update={"samples": samples})
+
     def _shift(self, pair: Pair, options: Options, work: Path, behaviour: Behaviour) -> Shift:
         some = shortened(behaviour)
         base, tuned = (
