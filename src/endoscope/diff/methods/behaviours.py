@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endoscope.behaviours import Behaviour, Item, ItemScore, Measurement, measure
+from endoscope.behaviours.prompts import answers
 from endoscope.diff.answers import count_tokens
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
