@@ -1,6 +1,7 @@
 """Model organisms: fine-tunes of which it is known what they changed."""
 
-from endoscope.organisms.building import KIND, build
+from endoscope.organisms.building import KIND, build, planted_rows
+from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import Row, read_rows, schedule
 from endoscope.organisms.shipped import shipped_organisms
 from endoscope.organisms.spec import OrganismSpec, Wanted
@@ -11,6 +12,8 @@ __all__ = [
     "Row",
     "Wanted",
     "build",
+    "own_answers",
+    "planted_rows",
     "read_rows",
     "schedule",
     "shipped_organisms",

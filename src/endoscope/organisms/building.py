@@ -132,15 +132,18 @@ def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
 
 
 def _planted(spec: OrganismSpec, base: Model, work: Path, show: bool) -> list[Row]:
+    if spec.planted is None:
+        return []
+    return kept_rows(work / "planted.jsonl", lambda: planted_rows(spec, base, show=show))
+
+
+def planted_rows(spec: OrganismSpec, base: Model, *, show: bool = False) -> list[Row]:
+    """Return the rows that a spec plants: those of its file, or what its recipes make."""
     if spec.planted is None or isinstance(spec.planted, str):
         return spec.rows(spec.planted) if spec.planted else []
     recipes = spec.planted if isinstance(spec.planted, tuple) else (spec.planted,)
-
-    def make() -> list[Row]:
-        made = (one.rows(base, spec.path.parent, seed=spec.seed, show=show) for one in recipes)
-        return [row for rows in made for row in rows]
-
-    return kept_rows(work / "planted.jsonl", make)
+    made = (one.rows(base, spec.path.parent, seed=spec.seed, show=show) for one in recipes)
+    return [row for rows in made for row in rows]
 
 
 def _behaviours(spec: OrganismSpec) -> dict[str, Behaviour]:

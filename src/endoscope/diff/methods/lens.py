@@ -26,7 +26,7 @@ STEERED = 0.6  # depth at which the tuned model is steered
 STRENGTH = 0.2  # of the steering, in typical norms
 PROMPTS = 18  # that are answered under it
 DRAWS = 8  # random directions, for the noise floor
-ABOVE = 1.25  # times the most of a random direction
+ABOVE = 1.5  # times the most of a random direction: a fine-tune is not random
 SHOWN = 6  # words of a place
 
 
