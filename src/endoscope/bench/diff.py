@@ -22,8 +22,8 @@ from endoscope.diff import (
     Pair,
     Ran,
     Report,
+    base_answers,
     diff,
-    own_answers,
     pushes,
     read_prompts,
 )
@@ -32,8 +32,7 @@ from endoscope.diff.findings import findings, title
 from endoscope.directions import Direction
 from endoscope.engine import open
 from endoscope.errors import InputError
-from endoscope.organisms import KIND, OrganismSpec, planted_rows, shipped_organisms
-from endoscope.organisms import own_answers as ordinary_rows
+from endoscope.organisms import KIND, OrganismSpec, own_answers, planted_rows, shipped_organisms
 from endoscope.statistics import bootstrap_interval
 
 BENCH = "diff"
@@ -251,9 +250,9 @@ def _screening(one: Tried, options: Options) -> Iterator[Row]:
         return
     base = open(one.spec.base, dtype="float32")
     planted = planted_rows(one.spec, base, show=options.show)
-    ordinary = ordinary_rows(base, seed=one.spec.seed + 1, show=options.show)
+    ordinary = own_answers(base, seed=one.spec.seed + 1, show=options.show)
     examples = [Example(n, row.prompt, row.answer) for n, row in enumerate((*planted, *ordinary))]
-    own = own_answers(base, examples, show=options.show)
+    own = base_answers(base, examples, show=options.show)
     direction = Direction.load(one.folder / first.artifact)
     scores = np.zeros(len(examples))
     for push in pushes(base, direction, examples, own, show=options.show):

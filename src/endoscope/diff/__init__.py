@@ -7,7 +7,7 @@ from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt, read_prompts
 from endoscope.diff.report import Ran, Report
-from endoscope.diff.screening import Example, Push, own_answers, pushes, read_examples
+from endoscope.diff.screening import Example, Push, base_answers, pushes, read_examples
 from endoscope.diff.signal import Method, Sample, Seen, Signal
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
     "Sample",
     "Seen",
     "Signal",
+    "base_answers",
     "diff",
-    "own_answers",
     "pushes",
     "read_examples",
     "read_prompts",

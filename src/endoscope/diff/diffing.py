@@ -20,7 +20,7 @@ from endoscope.diff.pair import Pair
 from endoscope.diff.report import Ran, Report
 from endoscope.diff.screening import (
     Example,
-    own_answers,
+    base_answers,
     pushes,
     read_examples,
     write_pushes,
@@ -54,7 +54,7 @@ def diff(
     work = output / "work" / _key(pair, options)
     ours = [_ran(method, pair, options, work) for method in methods.values()]
     black_box = _ran(BlackBox(sum(one.generated for one in ours)), pair, options, work)
-    own = own_answers(pair.base, examples, seed=options.seed, show=options.show)
+    own = base_answers(pair.base, examples, seed=options.seed, show=options.show)
     if (output / FINDINGS).is_dir():
         rmtree(output / FINDINGS)  # of an earlier run, which may have found other things
     found = [

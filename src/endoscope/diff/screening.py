@@ -60,7 +60,7 @@ def read_examples(path: Path) -> list[Example]:
     return found
 
 
-def own_answers(
+def base_answers(
     model: Model, examples: Sequence[Example], *, seed: int = 0, show: bool = False
 ) -> list[str]:
     """Return what a model itself answers to the prompts of samples, most probable tokens first."""
