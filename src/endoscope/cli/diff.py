@@ -1,5 +1,6 @@
 """`endoscope diff`: what a fine-tune changed."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.behaviours import Behaviour
+    from endoscope.diff import Ran
 
 
 def diff(
@@ -74,7 +76,7 @@ def diff(
     )
     before = open(base, device=device, dtype=dtype)
     after = open(tuned, device=device, dtype=dtype)
-    report = diff_models(Pair.of(before, after), output, options)
+    report = diff_models(Pair.of(before, after), output, options, tell=_tell)
     if as_json:
         print(report.model_dump_json())
         return
@@ -83,6 +85,15 @@ def diff(
     console = Console()
     console.print(str(report), markup=False, highlight=False)
     console.print(f"To look at: {output / 'report.html'}", markup=False, highlight=False)
+
+
+def _tell(ran: "Ran") -> None:
+    """Say on standard error what a method found: a diff takes minutes."""
+    above = sum(one.strength > 1 for one in ran.signals)
+    print(
+        f"{ran.method}: {above} of {len(ran.signals)} signals above the noise, {ran.seconds:.0f} s",
+        file=sys.stderr,
+    )
 
 
 def _behaviours(names: list[str]) -> "tuple[Behaviour, ...]":

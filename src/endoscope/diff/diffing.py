@@ -1,7 +1,7 @@
 """The whole diff: every method in turn, and what they saw put together."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
@@ -33,7 +33,12 @@ FINDINGS = "findings"
 
 
 def diff(
-    pair: Pair, output: Path, options: Options, methods: Mapping[str, Method] = METHODS
+    pair: Pair,
+    output: Path,
+    options: Options,
+    methods: Mapping[str, Method] = METHODS,
+    *,
+    tell: Callable[[Ran], None] = lambda ran: None,
 ) -> Report:
     """Say what a fine-tune changed, and write it to a folder.
 
@@ -46,14 +51,19 @@ def diff(
         output: the folder.
         options: how far it goes.
         methods: what looks, by name.
+        tell: is called with what each method found, when it is done.
 
     Raises:
         InputError: a method lacks something, or the disk is full; what is done is kept.
     """
     examples = read_examples(options.data) if options.data else []
     work = output / "work" / _key(pair, options)
-    ours = [_ran(method, pair, options, work) for method in methods.values()]
+    ours = []
+    for method in methods.values():
+        ours.append(_ran(method, pair, options, work))
+        tell(ours[-1])
     black_box = _ran(BlackBox(sum(one.generated for one in ours)), pair, options, work)
+    tell(black_box)
     own = base_answers(pair.base, examples, seed=options.seed, show=options.show)
     if (output / FINDINGS).is_dir():
         rmtree(output / FINDINGS)  # of an earlier run, which may have found other things
