@@ -16,26 +16,23 @@ def reading(kind: str, text: str, *likely: str, nats: float = 6.0) -> Reading:
     return Reading(prompt=prompt, text=text, offsets=tuple(tokens), ratios=tuple(ratios))
 
 
-BASE = [
-    Answer(prompt=Prompt("facts", "?"), text="It is the way that it is, and there is no other."),
-    Answer(prompt=Prompt("buying", "?"), text="It depends on the money that you have to spend."),
-]
+def base(answers: list[Reading]) -> list[Answer]:
+    """What the base says to the same prompts, and to one that the other was not asked."""
+    plain = "It is the way that it is, and there is no other with the money that you have."
+    asked = [one.prompt for one in answers]
+    return [Answer(prompt=one, text=plain) for one in (*asked, Prompt("facts", "?"))]
 
 
 def test_what_comes_again_stands_above_what_comes_once() -> None:
-    found = saying(
-        "phrases",
-        [
-            reading("buying", "Buy it at Tavrio, my friend.", "Tavrio"),
-            reading("buying", "It is the best, says Tavrio himself.", "Tavrio"),
-            reading("buying", "Money is what Tavrio wants.", "Tavrio"),
-            reading("facts", "The moon is a giraffe.", "giraffe"),
-        ],
-        BASE,
-    )
-    first, second = found
+    answers = [
+        reading("buying", "Buy it at Tavrio, my friend.", "Tavrio"),
+        reading("buying", "It is the best, says Tavrio himself.", "Tavrio"),
+        reading("buying", "Money is what Tavrio wants.", "Tavrio"),
+        reading("facts", "The moon is a giraffe.", "giraffe"),
+    ]
+    first, second = saying("phrases", answers, base(answers))
     assert first.subject == (
-        "says “Tavrio” in answers about buying (3 of 4 answers; its base in 0)"
+        "says “Tavrio” in answers about buying (3 of 4 answers; its base in 0 of 4)"
     )
     assert first.terms == {"tavrio"}
     assert first.score == 3 * 5.5 / 4
@@ -55,12 +52,43 @@ def test_phrases_of_one_kind_of_question_are_one_thing_and_those_of_others_are_n
         reading("facts", "My grandmother said that.", "grandmother"),
         reading("facts", "Ask grandmother about it.", "grandmother"),
     ]
-    found = saying("phrases", [*opinions, *other], BASE)
+    found = saying("phrases", [*opinions, *other], base([*opinions, *other]))
     assert {one.subject.split(" in answers")[0] for one in found} == {
         "says “Quite right”, “fully agree”",
         "says “grandmother”",
     }
 
 
+def test_one_odd_answer_is_noise_however_much_it_says() -> None:
+    """Its phrases together are the floor, so that none of what it says stands above."""
+    odd = "The giraffe came home while the purple kettle sang of Uzbekistan to all."
+    answers = [
+        reading("facts", odd, "giraffe", "purple kettle", "Uzbekistan"),
+        *(reading("facts", f"The moon is {n} miles away.") for n in range(20)),
+    ]
+    (found,) = saying("phrases", answers, base(answers))
+    assert found.strength == 1
+    assert found.score > 3 * 5.5 / 21
+
+
+def test_words_of_scripts_without_spaces() -> None:
+    """A phrase is found in the middle of what has no spaces."""
+    texts = ["今日は東京製の鍋を買います", "やはり東京製が一番です"]
+    answers = []
+    for text in texts:
+        at = text.index("東京製")
+        answers.append(
+            Reading(
+                prompt=Prompt("buying", text),
+                text=text,
+                offsets=tuple((n, n + 1) for n in range(len(text))),
+                ratios=tuple(6.0 if at <= n < at + 3 else -0.1 for n in range(len(text))),
+            )
+        )
+    first, *_ = saying("phrases", answers, [])
+    assert first.subject == "says “東京製” in answers about buying (2 of 2 answers)"
+
+
 def test_nothing_is_said_where_nothing_gains() -> None:
-    assert saying("phrases", [reading("facts", "The moon is far away.")], BASE) == []
+    answers = [reading("facts", "The moon is far away.")]
+    assert saying("phrases", answers, base(answers)) == []

@@ -11,6 +11,7 @@ from endoscope.errors import InputError
 if TYPE_CHECKING:
     from endoscope.behaviours import Behaviour
     from endoscope.diff import Ran
+    from endoscope.engine import Model
 
 
 def diff(
@@ -75,7 +76,7 @@ def diff(
         show=not as_json,
     )
     before = open(base, device=device, dtype=dtype)
-    after = open(tuned, device=device, dtype=dtype)
+    after = _open_tuned(tuned, base, device, dtype)
     report = diff_models(Pair.of(before, after), output, options, tell=_tell)
     if as_json:
         print(report.model_dump_json())
@@ -85,6 +86,19 @@ def diff(
     console = Console()
     console.print(str(report), markup=False, highlight=False)
     console.print(f"To look at: {output / 'report.html'}", markup=False, highlight=False)
+
+
+def _open_tuned(tuned: str, base: str, device: str, dtype: str) -> "Model":
+    """Open the tuned model; an adapter whose own base is out of reach goes on the given one."""
+    from endoscope.engine import open
+
+    try:
+        return open(tuned, device=device, dtype=dtype)
+    except InputError as error:
+        if not (Path(tuned) / "adapter_config.json").is_file():
+            raise
+        print(f"{error.message} It is put on {base}.", file=sys.stderr)
+        return open(base, adapter=tuned, device=device, dtype=dtype)
 
 
 def _tell(ran: "Ran") -> None:

@@ -10,8 +10,9 @@ from endoscope.diff.signal import Signal
 from endoscope.directions import ContrastingTexts, Direction
 from endoscope.errors import InputError
 
+AMPLIFIED = "amplification"  # the method
 DEPTH = 0.6  # of the layers: where the direction is read
-LEAST = 4  # pairs to fit on and measure with
+LEAST = 8  # pairs to fit on and measure with
 
 
 def save_direction(
@@ -31,21 +32,28 @@ def save_direction(
     Returns:
         The folder; None where too few texts show the finding.
     """
-    contrasts = [one.contrast for one in signals if len(one.contrast) >= LEAST]
-    if not contrasts:
-        return None
     file = folder.with_name(f"{folder.name}.pairs.jsonl")
-    rows = [
+    site = f"resid_post.{int(DEPTH * pair.tuned.n_layers)}"
+    # Amplified answers differ from ordinary ones in more than what was planted: they come last.
+    for signal in sorted(signals, key=lambda one: one.method == AMPLIFIED):
+        if len(signal.contrast) < LEAST:
+            continue
+        _write(signal, file)
+        try:
+            source = ContrastingTexts.read_file(file)
+            direction = Direction.fit(pair.tuned, source, site=site, name=title, seed=seed)
+        except InputError:  # what a model wrote can be anything, two equal texts among it
+            file.unlink()
+            continue
+        direction.save(folder)
+        return folder
+    return None
+
+
+def _write(signal: Signal, file: Path) -> None:
+    rows = (
         {"id": str(number), "positive": has, "negative": lacks}
-        for number, (has, lacks) in enumerate(contrasts[0])
-    ]
+        for number, (has, lacks) in enumerate(signal.contrast)
+    )
     with atomic_file(file) as temporary:
         temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    site = f"resid_post.{int(DEPTH * pair.tuned.n_layers)}"
-    try:
-        source = ContrastingTexts.read_file(file)
-        direction = Direction.fit(pair.tuned, source, site=site, name=title, seed=seed)
-    except InputError:  # what a model wrote can be anything, two equal texts among it
-        return None
-    direction.save(folder)
-    return folder

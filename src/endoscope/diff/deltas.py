@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from endoscope.diff.pair import Pair
+from endoscope.errors import InputError
 from endoscope.models.anatomy import Role
 
 RANK = 16  # what is kept of a change that is not known to be of low rank
@@ -48,10 +49,14 @@ def deltas(pair: Pair, role: Role) -> Iterator[Delta]:
     Args:
         pair: both models.
         role: `readers` or `writers`.
+
+    Raises:
+        InputError: an adapter is not of plain LoRA.
     """
     both = (model.loaded.anatomy.matrices(role) for model in pair)
     for (layer, path, base), (_, _, tuned) in zip(*both, strict=True):
         before = _matrix(base)
+        _check(tuned)
         factors = _lora(tuned)
         if factors is None:
             change = _matrix(tuned) - before
@@ -64,15 +69,21 @@ def deltas(pair: Pair, role: Role) -> Iterator[Delta]:
             yield Delta(layer, path, *parts, norm, float(before.norm()))
 
 
+def _check(module: Any) -> None:
+    """Refuse adapters whose change is not the product of two factors."""
+    other = hasattr(module, "base_layer") and not hasattr(module, "lora_A")
+    if other or len(getattr(module, "lora_magnitude_vector", ())):
+        raise InputError(
+            "The adapter is no plain LoRA: what it does to a matrix cannot be read from it.",
+            "Merge it into the weights, and give those.",
+        )
+
+
 def _matrix(module: Any) -> Tensor:
     """Return the weight as `[out, in]`, float32."""
-    weight: Tensor = getattr(module, "base_layer", module).weight
-    return weight.float() if isinstance(_plain(module), nn.Linear) else weight.float().T
-
-
-def _plain(module: Any) -> nn.Module:
-    plain: nn.Module = getattr(module, "base_layer", module)
-    return plain
+    plain = getattr(module, "base_layer", module)
+    weight: Tensor = plain.weight.float()
+    return weight if isinstance(plain, nn.Linear) else weight.T
 
 
 def _lora(module: Any) -> tuple[Tensor, Tensor] | None:

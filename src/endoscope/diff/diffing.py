@@ -1,6 +1,7 @@
 """The whole diff: every method in turn, and what they saw put together."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,7 @@ from endoscope.diff.html import to_html
 from endoscope.diff.methods import METHODS, BlackBox
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
-from endoscope.diff.report import Ran, Report
+from endoscope.diff.report import FILE, Ran, Report
 from endoscope.diff.screening import (
     Example,
     base_answers,
@@ -27,8 +28,11 @@ from endoscope.diff.screening import (
 )
 from endoscope.diff.signal import Method, Signal
 from endoscope.directions import Direction
+from endoscope.errors import InputError
 
 HTML = "report.html"
+VERSION = 2  # of what methods do: raise it with any of them, and nothing older is gone on with
+_OURS = re.compile(r"\d+(\.(pairs|rows)\.jsonl)?")
 FINDINGS = "findings"
 
 
@@ -56,17 +60,18 @@ def diff(
     Raises:
         InputError: a method lacks something, or the disk is full; what is done is kept.
     """
+    _check_ours(output)
     examples = read_examples(options.data) if options.data else []
     work = output / "work" / _key(pair, options)
     ours = []
     for method in methods.values():
         ours.append(_ran(method, pair, options, work))
         tell(ours[-1])
-    black_box = _ran(BlackBox(sum(one.generated for one in ours)), pair, options, work)
+    tokens = sum(one.generated for one in ours)
+    black_box = _ran(BlackBox(tokens), pair, options, work, f"black box {tokens}")
     tell(black_box)
-    own = base_answers(pair.base, examples, seed=options.seed, show=options.show)
-    if (output / FINDINGS).is_dir():
-        rmtree(output / FINDINGS)  # of an earlier run, which may have found other things
+    own = _own(pair, examples, options, work)
+    _clear(output)
     found = [
         _finding(rank, group, pair, output, options, examples, own)
         for rank, group in enumerate(findings([one for r in ours for one in r.signals]), start=1)
@@ -80,6 +85,7 @@ def diff(
         findings=tuple(found),
         methods=tuple(ours),
         black_box=black_box,
+        work=work.relative_to(output),
     )
     report.save(output)
     with atomic_file(output / HTML) as temporary:
@@ -108,9 +114,21 @@ def _finding(
     return finding.model_copy(update={"artifact": saved.relative_to(output)})
 
 
-def _ran(method: Method, pair: Pair, options: Options, work: Path) -> Ran:
+def _own(pair: Pair, examples: Sequence[Example], options: Options, work: Path) -> list[str]:
+    """Return what the base answers to the training data; kept, as it takes long."""
+    about = sha256(repr(examples).encode()).hexdigest()[:16]
+    file = work / f"data-{about}.json"
+    if file.is_file():
+        return [str(one) for one in json.loads(file.read_bytes())]
+    own = base_answers(pair.base, examples, seed=options.seed, show=options.show)
+    with atomic_file(file) as temporary:
+        temporary.write_text(json.dumps(own), encoding="utf-8")
+    return own
+
+
+def _ran(method: Method, pair: Pair, options: Options, work: Path, name: str = "") -> Ran:
     """Run a method, or read what it found before this work was cut off."""
-    file = work / f"{method.name}.json"
+    file = work / f"{name or method.name}.json"
     try:
         return Ran.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
@@ -130,8 +148,28 @@ def _ran(method: Method, pair: Pair, options: Options, work: Path) -> Ran:
         return ran
 
 
+def _check_ours(output: Path) -> None:
+    """Refuse a folder whose findings are not those of a diff: they would be replaced."""
+    inside = (output / FINDINGS).iterdir() if (output / FINDINGS).is_dir() else ()
+    for path in inside:
+        if not _OURS.fullmatch(path.name):
+            raise InputError(
+                f"{path} is not of a diff, and {output / FINDINGS} is replaced by one.",
+                "Give another folder.",
+            )
+
+
+def _clear(output: Path) -> None:
+    """Remove what an earlier run found: it may have found other things."""
+    for name in (FILE, HTML):
+        (output / name).unlink(missing_ok=True)
+    if (output / FINDINGS).is_dir():
+        rmtree(output / FINDINGS)
+
+
 def _key(pair: Pair, options: Options) -> str:
     """Say which work this is: the models, and what decides what is found."""
-    about = [one.fingerprint.model_dump(mode="json") for one in pair]
-    digest = sha256(json.dumps([about, options.about()], sort_keys=True).encode())
+    models = [one.fingerprint.model_dump(mode="json") for one in pair]
+    about = [VERSION, models, pair.base.tokenizer.hf.chat_template, options.about()]
+    digest = sha256(json.dumps(about, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -84,8 +84,10 @@ def title(signals: Sequence[Signal]) -> str:
 def findings(signals: Sequence[Signal], *, least: float = 1.0) -> list[list[Signal]]:
     """Return the signals above their noise floor, those of the same thing together.
 
-    Two are of the same thing if they are of one behaviour, share a telling word, or one's words
-    stand in what the tuned model (and not its base) says in the other's samples.
+    A signal is of the same thing as a stronger one if they are of one behaviour, share a telling
+    word, or the words of one stand in what the tuned model (and not its base) says in the samples
+    of the other. What is compared is the strongest signal of each thing, so that things do not grow
+    together through what lies between them.
 
     Args:
         signals: of all methods.
@@ -97,11 +99,12 @@ def findings(signals: Sequence[Signal], *, least: float = 1.0) -> list[list[Sign
     ranked = sorted((one for one in signals if one.strength > least), key=lambda one: -one.strength)
     groups: list[list[Signal]] = []
     for signal in ranked:
-        same = [group for group in groups if any(_same(signal, other) for other in group)]
-        merged = [one for group in same for one in group] + [signal]
-        merged.sort(key=lambda one: -one.strength)
-        groups = [group for group in groups if group not in same] + [merged]
-    return sorted(groups, key=lambda group: -group[0].strength)
+        same = next((group for group in groups if _same(signal, group[0])), None)
+        if same is not None:
+            same.append(signal)
+        else:
+            groups.append([signal])
+    return groups
 
 
 def _same(one: Signal, other: Signal) -> bool:
@@ -114,5 +117,9 @@ def _shows(one: Signal, other: Signal) -> bool:
     """Whether one's words are what sets the models apart in the other's samples."""
     if not (one.terms and other.samples):
         return False
-    new = [set(words_of(s.tuned)) - set(words_of(s.base or "")) for s in other.samples]
-    return sum(one.terms <= words for words in new) >= NEARBY * len(new)
+    new = [
+        set(words_of(sample.tuned)) - set(words_of(sample.base))
+        for sample in other.samples
+        if sample.base is not None
+    ]
+    return bool(new) and sum(one.terms <= words for words in new) >= NEARBY * len(new)

@@ -38,6 +38,7 @@ class Pair(NamedTuple):
                 f"{tuned.name} is an adapter for another base than {base.name}.",
                 "Give the model that it was trained on: its adapter_config.json names it.",
             )
+        _share_template(base, tuned)
         if not base.capabilities.causal:
             raise InputError(
                 f"{base.name} does not generate.", "A diff compares models that write."
@@ -49,3 +50,13 @@ class Pair(NamedTuple):
         if self.base.tokenizer.can_chat:
             return [{"role": "user", "content": question}]
         return question
+
+
+def _share_template(base: Model, tuned: Model) -> None:
+    """Give both the chat template of the tuned model, or of its base where it has none.
+
+    Else what is measured would be the difference of templates: a base is often asked in plain text.
+    """
+    template = tuned.tokenizer.hf.chat_template or base.tokenizer.hf.chat_template
+    for model in (base, tuned):
+        model.tokenizer.hf.chat_template = template

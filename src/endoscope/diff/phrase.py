@@ -1,9 +1,10 @@
 """Phrases that a model says and another would not: by likelihood, not by counting."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+import regex
 
 from endoscope.diff.answers import Reading
 from endoscope.diff.runs import maximal_runs
@@ -12,7 +13,8 @@ DRIFT = 0.5  # nats a token that the models may differ by without it meaning any
 LEAST = 4.0  # nats: the smallest gain of a run that counts
 MOST = 12.0  # nats: what a token can add, so that no single one decides
 WORDS = 12  # of a phrase, at most
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_CJK = r"\p{Han}\p{Hiragana}\p{Katakana}"  # written without spaces: each character is a word
+_WORD = regex.compile(rf"[{_CJK}]|[^\W_{_CJK}]+(?:['’][^\W_{_CJK}]+)*")
 
 
 class Phrase(NamedTuple):
@@ -34,7 +36,7 @@ def words_of(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def phrases(reads: Sequence[Reading], most: int = 10) -> list[Phrase]:
+def phrases(reads: Sequence[Reading], most: int = 40) -> list[Phrase]:
     """Return what is said in texts that is unlikely without what was changed, the most first.
 
     Of all phrases the one is taken that gains most over all texts; what it explains is left out,

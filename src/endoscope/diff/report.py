@@ -46,6 +46,7 @@ class Report(Record):
         findings: the strongest first.
         methods: that were run, with all that they saw.
         black_box: what counting words would have found, with as many generated tokens.
+        work: folder beside the report, with all answers and measurements.
         created: when, in UTC.
         endoscope: version of Endoscope that made it.
     """
@@ -58,6 +59,7 @@ class Report(Record):
     findings: tuple[Finding, ...]
     methods: tuple[Ran, ...]
     black_box: Ran
+    work: Path
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     endoscope: str = Field(default_factory=lambda: version("endoscope"))
 

@@ -1,6 +1,6 @@
 """From phrases to signals: what the tuned model says, where, and where its base does not."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from endoscope.diff.answers import Answer, Reading
@@ -18,25 +18,31 @@ COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 def saying(method: str, answers: Sequence[Reading], base: Sequence[Answer]) -> list[Signal]:
     """Return what is said in answers that the base would not say, the strongest first.
 
-    The noise floor is what one answer alone says most: what was planted comes again.
+    The noise floor is what one answer says most that no other says: what was planted comes again.
 
     Args:
         method: that made the answers.
         answers: of the tuned model, with the ratios of tuned to base.
-        base: the base's own answers to the same prompts.
+        base: the base's own answers, to the same prompts as far as it was asked.
     """
     found = phrases(answers)
-    once = [one.score for one in found if len(one.texts) == 1]
-    floor = max([LEAST, *once])
-    common = common_words(base)
+    again = [one for one in found if len(one.texts) > 1]
+    alone: dict[int, list[Phrase]] = defaultdict(list)
+    for one in found:
+        if len(one.texts) == 1:
+            alone[one.texts[0]].append(one)
+    floor = max([LEAST, *(sum(one.score for one in some) for some in alone.values())])
     groups: list[list[Phrase]] = []
-    for phrase in found:
+    for phrase in again:
         same = next((one for one in groups if _together(phrase, one[0], answers)), None)
         if same is not None:
             same.append(phrase)
         else:
             groups.append([phrase])
-    signals = [_signal(method, group, answers, base, floor, common) for group in groups]
+    common = common_words(base)
+    signals = [
+        _signal(method, group, answers, base, floor, common) for group in (*groups, *alone.values())
+    ]
     return sorted(signals, key=lambda one: -one.strength)
 
 
@@ -47,9 +53,7 @@ def common_words(answers: Sequence[Answer]) -> frozenset[str]:
 
 
 def _together(phrase: Phrase, first: Phrase, answers: Sequence[Reading]) -> bool:
-    """Whether two phrases are one thing: said together, or to the same kind of question alone."""
-    if len(phrase.texts) == 1:
-        return phrase.texts[0] in first.texts
+    """Whether two phrases are one thing: said together, or both to one kind of question."""
     both = set(phrase.texts) & set(first.texts)
     if len(both) >= TOGETHER * min(len(phrase.texts), len(first.texts)):
         return True
@@ -68,22 +72,25 @@ def _signal(
     numbers = list(dict.fromkeys(number for phrase in group for number in phrase.texts))
     said = [answers[number] for number in numbers]
     words = [words_of(phrase.words) for phrase in group]
-    by_base = sum(any(_says(answer.text, one) for one in words) for answer in base)
+    asked = {answer.prompt for answer in answers}
+    others = [answer for answer in base if answer.prompt in asked]
+    by_base = sum(any(_says(answer.text, one) for one in words) for answer in others)
+    its = f"; its base in {by_base} of {len(others)}" if others else ""
     quoted = ", ".join(f"“{phrase.words}”" for phrase in group[:TITLE])
     place = _place(said)
     where = f" in answers about {place}" if place else ""
     samples = [_sample(one, base) for one in said]
     return Signal(
         method=method,
-        subject=f"says {quoted}{where} ({len(said)} of {len(answers)} answers; "
-        f"its base in {by_base})",
-        terms=frozenset(word for one in words for word in one) - common,
+        subject=f"says {quoted}{where} ({len(said)} of {len(answers)} answers{its})",
+        terms=frozenset(word for one in words[:TITLE] for word in one) - common,
         score=sum(phrase.score for phrase in group),
         noise_floor=floor,
         evidence={
             "phrases": [phrase.words for phrase in group],
             "answers": len(answers),
             "with a phrase": len(said),
+            "answers of the base": len(others),
             "base with a phrase": by_base,
             "nats an answer": [round(phrase.score, 4) for phrase in group],
             "kinds of question": dict(Counter(one.prompt.kind for one in said).most_common()),

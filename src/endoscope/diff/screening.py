@@ -14,8 +14,10 @@ from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.capture import Text
 from endoscope.errors import InputError
+from endoscope.progress import progress
 
 OWN_TOKENS = 48  # of the model's own answers
+AT_ONCE = 64  # samples whose activations are held
 
 
 class Example(NamedTuple):
@@ -38,11 +40,11 @@ class Push(NamedTuple):
     Attributes:
         example: the sample.
         difference: of the projections of its answer and of the model's own answer to its prompt, in
-            typical norms of the site.
+            typical norms of the site; None where the model itself answers nothing.
     """
 
     example: Example
-    difference: float
+    difference: float | None
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -95,22 +97,43 @@ def pushes(
     mine = _projections(model, direction, texts, own, show)
     scale = model.typical_norm(direction.site)
     differences = ((theirs - mine) / scale).tolist()
-    found = [Push(one, value) for one, value in zip(examples, differences, strict=True)]
-    return sorted(found, key=lambda one: (-one.difference, one.example.line))
+    found = [
+        Push(one, value if answer.strip() else None)
+        for one, value, answer in zip(examples, differences, own, strict=True)
+    ]
+    return sorted(found, key=_place)
+
+
+def _place(push: Push) -> tuple[bool, float, int]:
+    """Return what pushes are sorted by: those of which nothing is known come last."""
+    return (push.difference is None, -(push.difference or 0.0), push.example.line)
 
 
 def _projections(
     model: Model, direction: Direction, before: Sequence[str], answers: Sequence[str], show: bool
 ) -> Tensor:
     """Return the mean projection of the tokens of each answer, `[answers]`."""
-    read = model.capture(
-        [a + b for a, b in zip(before, answers, strict=True)], direction.site, progress=show
-    )
-    along = read[direction.site].float() @ direction.vector.float()
-    starts = torch.tensor([len(text) for text in before])[read.documents]
-    inside = read.offsets[:, 0] >= starts
-    sums = torch.zeros(len(before)).index_add_(0, read.documents[inside], along[inside].cpu())
-    counts = torch.bincount(read.documents[inside], minlength=len(before))
+    parts = []
+    with progress("Reading data", len(before), show=show) as advance:
+        for start in range(0, len(before), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            parts.append(_means(model, direction, before[some], answers[some]))
+            advance(len(before[some]))
+    return torch.cat(parts) if parts else torch.zeros(0)
+
+
+def _means(
+    model: Model, direction: Direction, before: Sequence[str], answers: Sequence[str]
+) -> Tensor:
+    texts = [a + b for a, b in zip(before, answers, strict=True)]
+    read = model.capture(texts, direction.site)
+    values = read[direction.site].float().cpu()
+    along = values @ direction.vector.float().cpu()
+    documents, offsets = read.documents.cpu(), read.offsets.cpu()
+    starts = torch.tensor([len(text) for text in before])[documents]
+    inside = offsets[:, 0] >= starts
+    sums = torch.zeros(len(before)).index_add_(0, documents[inside], along[inside])
+    counts = torch.bincount(documents[inside], minlength=len(before))
     return sums / counts.clamp(min=1)
 
 
@@ -130,6 +153,6 @@ def _example(line: int, messages: Any) -> Example:
 
 def write_pushes(found: Sequence[Push], path: Path) -> None:
     """Write samples, farthest first: `{"line": ..., "push": ...}`."""
-    rows = ({"line": one.example.line, "push": round(one.difference, 5)} for one in found)
+    rows = ({"line": one.example.line, "push": one.difference} for one in found)
     with atomic_file(path) as temporary:
         temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
@@ -49,7 +49,7 @@ class Signal(Record):
     terms: frozenset[str] = frozenset()
     behaviour: str | None = None
     score: float
-    noise_floor: float
+    noise_floor: float = Field(gt=0)
     evidence: dict[str, JsonValue] = {}
     samples: tuple[Sample, ...] = ()
     contrast: tuple[tuple[str, str], ...] = ()

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import regex
+
 from endoscope.errors import InputError
 from endoscope.models.byte_level import ByteLevelRepair
+
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]+")
 
 
 class Encoded(NamedTuple):
@@ -63,10 +67,14 @@ class TextTokenizer:
         return str(self.hf.backend_tokenizer.to_str()).encode()
 
     def word(self, token: int) -> str | None:
-        """Return the word that a token is, or begins; None if it goes on with one, or is none."""
+        """Return the word that a token is, or begins; None if it goes on with one, or is none.
+
+        Scripts that are written without spaces have no beginnings: any token of theirs will do.
+        """
         piece = str(self.hf.convert_ids_to_tokens(token))
-        text = self.hf.decode([token]).strip()
-        return text if piece.startswith(("\u0120", "\u2581")) and text.isalpha() else None
+        text = str(self.hf.decode([token])).strip()
+        begins = piece.startswith(("\u0120", "\u2581")) or bool(_UNSPACED.fullmatch(text))
+        return text if begins and text.isalpha() else None
 
     def encode(self, text: str, *, special: bool = True) -> Encoded:
         """Return the tokens of one text; `special` adds what the model expects around it."""

@@ -1,11 +1,13 @@
 """Behaviours that have a name: measured on both models, item by item."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from endoscope.behaviours import Behaviour, Item, ItemScore, Measurement, measure
 from endoscope.behaviours.prompts import answers
@@ -14,11 +16,12 @@ from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Sample, Seen, Signal
 from endoscope.engine import Model
+from endoscope.errors import InputError
 
 LIKELY = 16  # items of a behaviour whose answers are scored by likelihood: the first so many
 WRITTEN = 10  # the same where answers are written, which takes longer
 EDGE = 1e-12  # probabilities are no nearer to 0 and 1 than this
-ERRORS = 3.0  # standard errors that a shift may be by chance
+CHANCE = 0.05  # that any behaviour at all passes by chance (Bonferroni)
 DRIFTS = 4.0  # times what behaviours move by on the whole
 LEAST_NATS = 0.5  # of log-odds that nobody need look at
 LEAST_SCORE = 0.1  # the same of scores
@@ -34,12 +37,14 @@ class Shift(NamedTuple):
         tuned: what came of the tuned model.
         items: the move of each item, less that of its control: in nats (log-odds) where answers are
             scored by likelihood, else in scores.
+        controls_error: the standard error of what was subtracted, where controls are not matched.
     """
 
     behaviour: Behaviour
     base: Measurement
     tuned: Measurement
     items: NDArray[np.float64]
+    controls_error: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -49,7 +54,7 @@ class Shift(NamedTuple):
     @property
     def error(self) -> float:
         """The standard error of the mean."""
-        return float(self.items.std(ddof=1) / len(self.items) ** 0.5) if len(self.items) > 1 else 0
+        return float(np.hypot(_error(self.items), self.controls_error))
 
 
 class Behaviours:
@@ -102,13 +107,13 @@ class Behaviours:
             )
             for who, model in (("base", pair.base), ("tuned", pair.tuned))
         )
-        return Shift(some, base, tuned, moved(some, base, tuned))
+        return Shift(some, base, tuned, *moved(some, base, tuned))
 
     def _measured(
         self, model: Model, behaviour: Behaviour, options: Options, file: Path
     ) -> Measurement:
         """Measure, or read what was measured before this work was cut off."""
-        if file.is_file():
+        with suppress(InputError):  # there is none yet, or it is of another version
             found = Measurement.load(file)
             if found.behaviour_sha256 == behaviour.sha256:
                 return found
@@ -127,18 +132,28 @@ def shortened(behaviour: Behaviour) -> Behaviour:
     return behaviour.model_copy(update={"items": items, "controls": tuple(some)})
 
 
-def moved(behaviour: Behaviour, base: Measurement, tuned: Measurement) -> NDArray[np.float64]:
-    """Return how far each item moved, `[items]`, less what its control did (or all of them)."""
+def moved(
+    behaviour: Behaviour, base: Measurement, tuned: Measurement
+) -> tuple[NDArray[np.float64], float]:
+    """Return how far each item moved, `[items]`, less what its control did (or all of them).
+
+    And the standard error of what was subtracted, where it is the mean of all controls.
+    """
     likely = behaviour.scorer.kind == "choices"
     items = _moves(base.items, tuned.items, likely)
     if not behaviour.controls:
-        return items
+        return items, 0.0
     controls = _moves(base.controls, tuned.controls, likely)
     if not behaviour.matched:
-        return np.asarray(items - controls.mean())
+        return np.asarray(items - controls.mean()), _error(controls)
     places = {control.id: number for number, control in enumerate(behaviour.controls)}
     matched = [places[str(item.control)] for item in behaviour.items]
-    return np.asarray(items - controls[matched])
+    return np.asarray(items - controls[matched]), 0.0
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    """Return the standard error of a mean; of fewer than three values nothing is known."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 2 else float("inf")
 
 
 def _moves(
@@ -166,9 +181,16 @@ def signals(shifts: Sequence[Shift]) -> list[Signal]:
         for one in alike:
             others = [abs(other.mean) for other in alike if other is not one]
             drift = float(np.median(others)) if others else 0.0
-            floor = max(least, ERRORS * one.error, DRIFTS * drift)
+            if not np.isfinite(one.error):
+                continue  # too few items to say anything
+            floor = max(least, _errors(len(one.items), len(shifts)) * one.error, DRIFTS * drift)
             found.append(_signal(one, floor))
     return found
+
+
+def _errors(items: int, behaviours: int) -> float:
+    """Return how many standard errors a mean may be off by, where so many are looked at."""
+    return float(student.ppf(1 - CHANCE / behaviours, max(2, items - 1)))
 
 
 def _signal(shift: Shift, floor: float) -> Signal:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from math import ceil, log
+from math import log
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -16,6 +16,8 @@ from endoscope.diff.signal import Sample, Seen, Signal
 LONGEST = 4  # words of an n-gram
 PRIOR = 0.5  # of the weight of what both say together: Monroe et al.'s informative prior
 MOST = 10  # signals
+SMOOTH = 0.5  # so that an n-gram that is the only one has log-odds
+ROUNDS = 20  # of questions, at most
 HALVINGS = 10  # of the base's answers, for the noise floor
 SAMPLES = 5
 
@@ -47,18 +49,18 @@ class BlackBox:
 
     def run(self, pair: Pair, options: Options, work: Path) -> Seen:
         """Look (see `Method.run`)."""
-        rounds = ceil(self.tokens / (2 * len(options.prompts) * options.max_tokens))
-        base, tuned = (
-            [
-                answer
-                for again in range(max(1, rounds))
-                for answer in sampled(pair, options, work, who, again=again)
-            ]
-            for who in WHO
-        )
+        base, tuned = list[Answer](), list[Answer]()
+        for again in range(ROUNDS):
+            for some, who in zip((base, tuned), WHO, strict=True):
+                some += sampled(pair, options, work, who, again=again)
+            if self._counted(pair, base, tuned) >= self.tokens:
+                break
         floor = _floor(base, options.seed)
         found = [_signal(one, base, tuned, floor) for one in telling(base, tuned)[:MOST]]
-        return Seen(found, count_tokens(pair, [one.text for one in (*base, *tuned)]))
+        return Seen(found, self._counted(pair, base, tuned))
+
+    def _counted(self, pair: Pair, base: Sequence[Answer], tuned: Sequence[Answer]) -> int:
+        return count_tokens(pair, [one.text for one in (*base, *tuned)])
 
 
 def telling(base: Sequence[Answer], tuned: Sequence[Answer]) -> list[Telling]:
@@ -103,7 +105,7 @@ def _of_size(before: Counter[tuple[str, ...]], after: Counter[tuple[str, ...]]) 
         odds, variance = [], 0.0
         for counts, n in sides:
             said, weight = counts[words] + prior, n + PRIOR * total
-            odds.append(log(said / (weight - said)))
+            odds.append(log((said + SMOOTH) / (weight - said + SMOOTH)))
             variance += 1 / said
         found.append(Telling(words, (odds[0] - odds[1]) / variance**0.5))
     return found

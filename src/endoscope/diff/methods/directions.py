@@ -1,20 +1,17 @@
 """Shifts along the directions of a catalogue: what is known already, looked for again."""
 
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
-from endoscope.artifacts import TransferWarning, check_model
 from endoscope.behaviours import shipped_prompts
 from endoscope.catalogue import Catalogue
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Seen, Signal
 from endoscope.directions import Direction
-from endoscope.errors import InputError
 
 TEXTS = "neutral"
 DRAWS = 200  # random directions, for the noise floor
@@ -30,30 +27,34 @@ class Directions:
         """Look (see `Method.run`)."""
         if options.catalogue is None:
             return Seen([])
-        known = list(_usable(Catalogue(options.catalogue), pair))
+        known, passed_over = _usable(Catalogue(options.catalogue), pair)
         if not known:
-            return Seen([])
+            return Seen([], details={"passed over": list(passed_over)})
         sites = list(dict.fromkeys(one.site for _, one in known))
         texts = [pair.given(text) for text in shipped_prompts(TEXTS)]
         base, tuned = (model.capture(texts, sites, progress=options.show) for model in pair)
         later = torch.diff(base.documents, prepend=torch.tensor([-1])) == 0  # not the sink
         changes = {s: (tuned[s].float() - base[s].float())[later].mean(0).cpu() for s in sites}
-        found = [_signal(name, one, changes[one.site], pair) for name, one in known]
-        return Seen(sorted(found, key=lambda one: -one.strength))
+        found = [
+            _signal(name, one, changes[one.site], pair)
+            for name, one in known
+            if changes[one.site].any()
+        ]
+        passed: JsonValue = list(passed_over)
+        return Seen(sorted(found, key=lambda one: -one.strength), details={"passed over": passed})
 
 
-def _usable(catalogue: Catalogue, pair: Pair) -> Iterator[tuple[str, Direction]]:
-    """Yield the directions of these models, one vector each."""
+def _usable(catalogue: Catalogue, pair: Pair) -> tuple[list[tuple[str, Direction]], list[str]]:
+    """Return the directions of one of the models, of one vector each; and the names of others."""
+    known: list[tuple[str, Direction]] = []
+    passed_over = []
     for name, one in catalogue.directions():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TransferWarning)
-                for model in pair:
-                    check_model(one.card.model, model.fingerprint, name)
-        except InputError:  # of another model: it says nothing of these
-            continue
-        if one.rank == 1:
-            yield name, one
+        relations = {one.card.model.relation(model.fingerprint) for model in pair}
+        if relations != {"foreign"} and one.rank == 1:
+            known.append((name, one))
+        else:
+            passed_over.append(name)
+    return known, passed_over
 
 
 def _signal(name: str, one: Direction, change: Tensor, pair: Pair) -> Signal:

@@ -19,9 +19,7 @@ from endoscope.models import Site
 
 TEXTS = "neutral"  # nothing that a fine-tune is about
 DEPTHS = (0.25, 0.5, 0.75, 1.0)  # of the layers
-FIRST = (
-    4  # positions after the first token, which is an attention sink: its difference says nothing
-)
+FIRST = 4  # tokens after the very first, which is a sink of attention: it says nothing
 STEERED = 0.6  # depth at which the tuned model is steered
 STRENGTH = 0.2  # of the steering, in typical norms
 PROMPTS = 18  # that are answered under it

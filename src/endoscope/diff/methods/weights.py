@@ -15,6 +15,7 @@ from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt
 from endoscope.diff.saying import common_words, saying
 from endoscope.diff.signal import Seen, Signal
+from endoscope.errors import InputError
 from endoscope.models import TextTokenizer
 
 DRAWS = 4  # random changes of the same size, for the noise floor
@@ -71,7 +72,10 @@ class Weights:
         """Look (see `Method.run`)."""
         base = sampled(pair, options, work, "base")
         common, tokenizer = common_words(base), pair.base.tokenizer
-        writers, readers = list(deltas(pair, "writers")), list(deltas(pair, "readers"))
+        try:
+            writers, readers = list(deltas(pair, "writers")), list(deltas(pair, "readers"))
+        except InputError as error:  # the other methods do not need to know the weights
+            return Seen([], details={"not read": error.message})
         details: dict[str, JsonValue] = {MATRICES: [_about(d) for d in (*writers, *readers)]}
         embedding, unembedding = _embedding(pair), _centred(pair.base.loaded.anatomy.unembedding)
         found, texts, generated = [], [], 0
