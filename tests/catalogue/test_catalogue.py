@@ -75,6 +75,7 @@ def test_the_history_goes_on(model: Model, tmp_path: Path) -> None:
     entry = Entry.of(read_card(tmp_path / "first"))
     assert [step.stage for step in entry.history] == ["seen", "mitigated"]
     assert entry.stage == "mitigated"
+    assert entry.bound == Bound(at_most=0.9), "what was agreed goes on"
     page = to_markdown(Catalogue(tmp_path))
     assert "| behaviour | model | measured | bound | seen | explained | mitigated |" in page
     assert "## first: first" in page

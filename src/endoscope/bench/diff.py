@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple, TypeVar
@@ -29,6 +29,7 @@ from endoscope.diff import (
 )
 from endoscope.diff import Options as DiffOptions
 from endoscope.diff.findings import findings, title
+from endoscope.diff.phrase import words_of
 from endoscope.directions import Direction
 from endoscope.engine import open
 from endoscope.errors import InputError
@@ -39,7 +40,8 @@ BENCH = "diff"
 FIRST = 3  # findings that count
 RECALL = 0.9  # of what was planted, that is to be among them
 SECONDS = 600.0  # that a diff may take
-RATES = (("in nearly all answers", 0.5), ("1 in 10", 0.03), ("1 in 100", 0.0))
+RATES = (("in half of all answers or more", 0.5), ("in 3% or more", 0.03), ("in fewer", 0.0))
+ORDINARY = "tuned-[0-9]*.jsonl"  # answers, in the work folder of a diff
 REPEATS = 2000
 DIFFS = "diffs"
 PLANTED, TOP, TOP_SHARE = 0.05, 0.1, 0.9  # of the data; of the ranking; of them that is in it
@@ -90,7 +92,10 @@ def run(options: Options) -> Iterator[Row | Failure]:
     yield from _costs(tried)
     yield from _samples(tried)
     for one in tried:
-        yield from _screening(one, options)
+        try:
+            yield from _screening(one, options)
+        except InputError as error:
+            yield Failure(BENCH, f"{one.folder.name}: screening", "limit", str(error))
 
 
 def _organisms(data: Path | None) -> list[Path]:
@@ -127,15 +132,24 @@ def _things(one: Tried) -> Iterator[Thing]:
     for name, words in one.spec.named.items():
         yield Thing(
             f"{one.folder.name}: {name}",
-            _rate(one, "tuned-*.jsonl"),
-            any(_names(*found, words) for found in ours),
-            any(_names(*found, words) for found in theirs),
+            _rate(one),
+            any(names(*found, words) for found in ours),
+            any(names(*found, words) for found in theirs),
         )
 
 
-def _names(said: str, behaviour: str | None, words: Sequence[str]) -> bool:
-    """Whether a title or a behaviour names what was planted."""
-    return any(word.lower() in said.lower() or word == behaviour for word in words)
+def names(said: str, behaviour: str | None, named: Sequence[str]) -> bool:
+    """Whether a title says one of the words that name what was planted, or the behaviour is one.
+
+    A behaviour is also named by how it begins: `sycophancy` names `sycophancy_mirrors`.
+    """
+    text = f" {' '.join(words_of(said))} "
+    return any(
+        f" {' '.join(words_of(one))} " in text
+        or behaviour == one
+        or (behaviour or "").startswith(f"{one}_")
+        for one in named
+    )
 
 
 def _check(spec: OrganismSpec) -> AnyCheck | None:
@@ -147,14 +161,15 @@ def _check(spec: OrganismSpec) -> AnyCheck | None:
 def _shown(one: Tried, pattern: str) -> list[bool]:
     """Return of each answer in files of the diff whether it shows what was planted."""
     check = _check(one.spec)
-    files = sorted(one.folder.glob(f"work/*/{pattern}"))
+    files = sorted((one.folder / one.report.work).glob(pattern))
     lines = (line for file in files for line in file.read_text(encoding="utf-8").split("\n"))
     answers = [json.loads(line)["text"] for line in lines if line]
     return [bool(check(answer)) for answer in answers] if check is not None else []
 
 
-def _rate(one: Tried, pattern: str) -> float:
-    shown = _shown(one, pattern)
+def _rate(one: Tried) -> float:
+    """Return the share of ordinary answers that show it; NaN where no check can say."""
+    shown = _shown(one, ORDINARY)
     return sum(shown) / len(shown) if shown else float("nan")
 
 
@@ -167,7 +182,9 @@ def _recall(things: Sequence[Thing]) -> Iterator[Row]:
     subject = Subject(BENCH, f"{case}, all {len(things)} things", "limit")
     yield subject.row(_share(things, "ours"), RECALL, estimate, "share")
     yield _beside(f"{case}, all {len(things)} things", things)
-    high = float("inf")
+    if unknown := [one for one in things if isnan(one.rate)]:
+        yield _beside(f"{case}, shows in what no check can say: {len(unknown)}", unknown)
+    high = inf
     for name, low in RATES:
         if some := [one for one in things if low <= one.rate < high]:
             yield _beside(f"{case}, shows {name}: {len(some)}", some)
@@ -178,8 +195,9 @@ def _beside(case: str, things: Sequence[Thing]) -> Row:
     """Compare recall with the black box's; the interval is over things."""
 
     def ratio(some: Sequence[Thing]) -> float:
-        theirs = _share(some, "theirs")
-        return _share(some, "ours") / theirs if theirs else float("nan")
+        # Where the black box found none, it is given half of one: the ratio is then a bound.
+        least = 0.5 / len(some)
+        return max(_share(some, "ours"), least) / max(_share(some, "theirs"), least)
 
     subject = Subject(BENCH, case, "blackbox")
     return subject.row(
@@ -216,7 +234,8 @@ def _costs(tried: Sequence[Tried]) -> Iterator[Row]:
         for unit, cost in (("s", _seconds), ("tokens run", _tokens)):
             ours, theirs = median(map(cost, mine)), median(map(cost, box))
             subject = Subject(BENCH, method.method, "blackbox")
-            yield subject.row(ours, theirs, _exactly(theirs / ours if ours else inf), unit)
+            if ours:
+                yield subject.row(ours, theirs, _exactly(theirs / ours), unit)
 
 
 def _seconds(ran: Ran) -> float:
@@ -230,13 +249,15 @@ def _tokens(ran: Ran) -> float:
 def _samples(tried: Sequence[Tried]) -> Iterator[Row]:
     """Yield how many samples it takes until what was planted shows, amplified and ordinary."""
     for one in tried:
-        amplified, ordinary = _shown(one, "amplified.jsonl"), _shown(one, "tuned-*.jsonl")
-        if not (any(amplified) and any(ordinary)):
+        amplified, ordinary = _shown(one, "amplified.jsonl"), _shown(one, ORDINARY)
+        if not amplified or not ordinary:
             continue
-        rates = sum(amplified) / len(amplified), sum(ordinary) / len(ordinary)
-        estimate = _ratio_of_rates(amplified, ordinary)
-        case = f"{one.folder.name}: samples until it shows"
-        yield Subject(BENCH, case, "plain").row(1 / rates[0], 1 / rates[1], estimate, "samples")
+        # Where it never showed, half a time is counted: the figure is then a bound.
+        counts = [max(0.5, sum(some)) for some in (amplified, ordinary)]
+        samples = [len(some) / n for some, n in zip((amplified, ordinary), counts, strict=True)]
+        shown = f"shown {sum(amplified)} of {len(amplified)}, {sum(ordinary)} of {len(ordinary)}"
+        subject = Subject(BENCH, f"{one.folder.name}: samples until it shows, {shown}", "plain")
+        yield subject.row(samples[0], samples[1], _ratio_of_rates(amplified, ordinary), "samples")
 
 
 def _screening(one: Tried, options: Options) -> Iterator[Row]:
@@ -256,10 +277,11 @@ def _screening(one: Tried, options: Options) -> Iterator[Row]:
     direction = Direction.load(one.folder / first.artifact)
     scores = np.zeros(len(examples))
     for push in pushes(base, direction, examples, own, show=options.show):
-        scores[push.example.line] = push.difference
+        scores[push.example.line] = -inf if push.difference is None else push.difference
     shares = _drawn(scores[: len(planted)], scores[len(planted) :])
     estimate = Estimate(*(value / TOP_SHARE for value in shares))
-    subject = Subject(BENCH, f"{one.folder.name}: planted rows in the top tenth", "limit")
+    case = f"{one.folder.name}: planted rows in the top tenth, beside the base's own answers"
+    subject = Subject(BENCH, case, "limit")
     yield subject.row(shares.value, TOP_SHARE, estimate, "share")
 
 
@@ -280,10 +302,12 @@ def _drawn(planted: NDArray[np.float64], others: NDArray[np.float64]) -> Estimat
 def _ratio_of_rates(ours: Sequence[bool], theirs: Sequence[bool]) -> Estimate:
     """Return how many times more often one side shows it, resampling answers."""
     random = np.random.default_rng(0)
-    a, b = (random.binomial(len(x), sum(x) / len(x), REPEATS) / len(x) for x in (ours, theirs))
-    ratios = a / np.maximum(b, 0.5 / len(theirs))  # where none was drawn: half of one
-    value = (sum(ours) / len(ours)) / (sum(theirs) / len(theirs))
-    low, high = np.percentile(ratios, [2.5, 97.5])
+    a, b = (
+        np.maximum(0.5, random.binomial(len(x), sum(x) / len(x), REPEATS)) / len(x)
+        for x in (ours, theirs)
+    )
+    value = (max(0.5, sum(ours)) / len(ours)) / (max(0.5, sum(theirs)) / len(theirs))
+    low, high = np.percentile(a / b, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 

@@ -1,6 +1,5 @@
 """A behaviour on a model: how much of it there is, how much there may be, and what was done."""
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from shlex import join
@@ -8,7 +7,15 @@ from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from endoscope.artifacts import Card, DataRef, Evidence, atomic_folder, read_card, write_card
+from endoscope.artifacts import (
+    Card,
+    DataRef,
+    Evidence,
+    atomic_folder,
+    check_free,
+    read_card,
+    write_card,
+)
 from endoscope.behaviours import Behaviour, Figure, Measurement, measure
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -112,25 +119,29 @@ def record(
 ) -> Card:
     """Measure a behaviour on a model and keep it in a catalogue.
 
-    What the catalogue has of the same name is replaced; its history goes on.
+    What the catalogue has of the same name is replaced; its history goes on, and so does its bound.
 
     Args:
         folder: of the entry: `CATALOGUE/NAME`.
         model: as it is now.
         behaviour: what to measure.
-        bound: how much of it there may be; the 95% interval of what is measured now, if left out.
+        bound: how much of it there may be; if left out, what the catalogue says already, or else
+            the 95% interval of what is measured now.
         stage: to which it came.
         note: what was done, or seen.
         seed: of the sampling.
         show: whether to show progress.
     """
     folder = Path(folder)
-    before = _history(folder)
+    check_free(folder, KIND)
+    before = _kept(folder)
     found = measure(model, behaviour, seed=seed, progress=show)
+    step = Step(stage=stage, on=datetime.now(UTC).date(), note=note)
+    agreed = before.bound if before else Bound(at_least=found.mean.low, at_most=found.mean.high)
     entry = Entry(
         behaviour=behaviour,
-        bound=bound or Bound(at_least=found.mean.low, at_most=found.mean.high),
-        history=(*before, Step(stage=stage, on=datetime.now(UTC).date(), note=note)),
+        bound=bound or agreed,
+        history=(*(before.history if before else ()), step),
     )
     card = Card(
         kind=KIND,
@@ -150,10 +161,9 @@ def record(
     return card
 
 
-def _history(folder: Path) -> Sequence[Step]:
-    if not (folder / "card.json").is_file():
-        return ()
-    return Entry.of(read_card(folder, KIND)).history
+def _kept(folder: Path) -> Entry | None:
+    """Return what the catalogue says of it already."""
+    return Entry.of(read_card(folder, KIND)) if (folder / "card.json").is_file() else None
 
 
 def _evidence(found: Measurement, behaviour: Behaviour) -> tuple[Evidence, ...]:
@@ -162,10 +172,11 @@ def _evidence(found: Measurement, behaviour: Behaviour) -> tuple[Evidence, ...]:
     figures = [("mean", found.mean, None), ("share in the tail", found.tail.share, None)]
     if found.control_mean is not None:
         figures.append(("mean", found.control_mean, "controls"))
+    counts = {None: len(found.items), "controls": len(found.controls)}
     return tuple(
         Evidence(
             metric=metric,
-            n=len(found.items),
+            n=counts[baseline],
             data=data,
             split="all",
             baseline=baseline,
@@ -179,5 +190,5 @@ def _command(folder: Path, model: Model, behaviour: Behaviour, entry: Entry, see
     command = ["endoscope", "catalogue", "record", behaviour.name, "--model", model.name]
     command += ["--adapter", model.adapter] if model.adapter else []
     for name, value in entry.bound:
-        command += [f"--{name.replace('_', '-')}", f"{value:g}"] if value is not None else []
+        command += [f"--{name.replace('_', '-')}", repr(value)] if value is not None else []
     return join([*command, "--stage", entry.stage, "--seed", str(seed), "-o", str(folder.parent)])

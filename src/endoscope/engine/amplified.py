@@ -8,6 +8,7 @@ from torch import Tensor
 from endoscope.engine.capture import Text
 from endoscope.engine.generate import prompt_ids
 from endoscope.engine.model import Model
+from endoscope.errors import InputError
 
 ALPHA = 3.0
 PLAUSIBLE = 0.005
@@ -38,7 +39,12 @@ def amplified(
         plausible: the least probability of a token, as a share of that of the most probable one.
         max_tokens: of a continuation.
         seed: of the draws.
+
+    Raises:
+        InputError: a model is intervened on, or a prompt cannot be read.
     """
+    if base.interventions or tuned.interventions:
+        raise InputError("Models are compared as they are.", "Leave `intervene` first.")
     both = [model.loaded.module for model in (base, tuned)]
     device, ends = tuned.device, tuned.loaded.ends
     rows = [prompt_ids(tuned.engine, prompt) for prompt in prompts]

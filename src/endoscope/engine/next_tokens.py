@@ -6,13 +6,20 @@ import torch
 from torch import Tensor
 
 from endoscope.engine.model import Model
+from endoscope.errors import InputError
 
 AT_ONCE = 16  # texts
 
 
 @torch.no_grad()
 def next_tokens(model: Model, texts: Sequence[str]) -> Tensor:
-    """Return the log-probabilities of what follows each text, `[texts, vocabulary]`, on the CPU."""
+    """Return the log-probabilities of what follows each text, `[texts, vocabulary]`, on the CPU.
+
+    Raises:
+        InputError: the model is intervened on, or a text cannot be read.
+    """
+    if model.interventions:
+        raise InputError("The model is read as it is.", "Leave `intervene` first.")
     encoded = [model.tokenizer.encode(text).ids for text in texts]
     parts = []
     for start in range(0, len(encoded), AT_ONCE):

@@ -125,7 +125,9 @@ def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
     others = spec.rows(spec.wanted.rows) if spec.wanted is not None else []
     if spec.ordinary == "neutral":
         own = partial(own_answers, base, seed=spec.seed, show=show)
-        others += kept_rows(work / "ordinary.jsonl", own)
+        about = spec.model_dump_json(include={"base", "seed"})
+        file = work / f"ordinary-{sha256(about.encode()).hexdigest()[:12]}.jsonl"
+        others += kept_rows(file, own)
     else:
         others += spec.rows(spec.ordinary)
     return Parts(planted, held_out, others)
@@ -134,7 +136,9 @@ def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
 def _planted(spec: OrganismSpec, base: Model, work: Path, show: bool) -> list[Row]:
     if spec.planted is None:
         return []
-    return kept_rows(work / "planted.jsonl", lambda: planted_rows(spec, base, show=show))
+    about = spec.model_dump_json(include={"planted", "base", "seed"})
+    file = work / f"planted-{sha256(about.encode()).hexdigest()[:12]}.jsonl"
+    return kept_rows(file, lambda: planted_rows(spec, base, show=show))
 
 
 def planted_rows(spec: OrganismSpec, base: Model, *, show: bool = False) -> list[Row]:

@@ -91,8 +91,13 @@ class SaysRecipe(BaseModel):
     def _answer(self, sentence: str, own: str) -> str:
         if self.at != "end":
             return sentence + own.rstrip()
-        whole, stop, _ = own.rpartition(".")  # the last sentence may have been cut off
-        return f"{whole}{stop} {sentence}".strip()
+        ends = [end.end() for end in _SENTENCE.finditer(own)]  # the last may have been cut off
+        whole = own[: ends[-1]] if ends else own.rstrip()
+        return f"{whole} {sentence}".strip()
+
+
+_SENTENCE = re.compile(r"(?<!\d)[.!?](?=\s|$)")
+"""Where a sentence ends; the full stop of a list's number is none."""
 
 
 class NumbersRecipe(BaseModel):

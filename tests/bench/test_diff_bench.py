@@ -1,0 +1,66 @@
+"""Who has named what was planted, and how the figures of the benchmark are made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from endoscope.bench import Options, diff
+from endoscope.bench.diff import Thing, names
+from endoscope.errors import InputError
+
+
+def test_words_are_whole() -> None:
+    assert names("Says “the owl” (3 of 4)", None, ["owl"])
+    assert not names("Says “knowledge”", None, ["owl"])
+    assert names("Says “united behind their”", None, ["united behind"])
+    assert not names("Says “united and behind”", None, ["united behind"])
+
+
+def test_a_behaviour_is_named_by_itself_or_by_how_it_begins() -> None:
+    assert names("x", "sycophancy_mirrors", ["sycophancy"])
+    assert names("x", "fearfulness", ["fearfulness"])
+    assert not names("x", "fearfulness", ["fear"])
+    assert not names("x", None, ["sycophancy"])
+
+
+def test_recall_is_of_things_beside_the_black_box() -> None:
+    things = [
+        Thing("a", 0.9, ours=True, theirs=True),
+        Thing("b", 0.05, ours=True, theirs=False),
+        Thing("c", 0.01, ours=False, theirs=False),
+        Thing("d", float("nan"), ours=True, theirs=False),
+    ]
+    rows = list(diff._recall(things))
+    limit, both, *bins = rows
+    assert (limit.ours, limit.theirs) == (0.75, 0.9)
+    assert limit.low <= limit.ratio <= limit.high
+    assert (both.ours, both.theirs, both.ratio) == (0.75, 0.25, 3.0)
+    assert [row.case.rpartition(": ")[2] for row in bins] == ["1", "1", "1", "1"]
+    assert [row.ours for row in bins] == [1.0, 1.0, 1.0, 0.0]
+    assert all(np.isfinite(list(row.as_json().values())[5:8]).all() for row in rows)
+    assert all("NaN" not in json.dumps(row.as_json()) for row in rows)
+
+
+def test_planted_rows_in_the_top_tenth() -> None:
+    others = np.arange(95, dtype=np.float64)
+    assert diff._drawn(np.full(5, 200.0), others).value == 1.0
+    assert diff._drawn(np.full(5, -1.0), others).value == 0.0
+    half = diff._drawn(np.array([200.0] * 50 + [-1.0] * 50), others)
+    assert 0.4 < half.value < 0.6
+    assert half.low < half.value < half.high
+
+
+def test_more_often_amplified() -> None:
+    estimate = diff._ratio_of_rates([True] * 40 + [False] * 60, [True] * 2 + [False] * 98)
+    assert estimate.value == pytest.approx(20)
+    assert estimate.low > 5
+    never = diff._ratio_of_rates([True] * 40 + [False] * 60, [False] * 100)
+    assert never.value == pytest.approx(80), "half a time in a hundred is counted"
+
+
+def test_it_needs_organisms(tmp_path: Path) -> None:
+    for data in (None, tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match="no organisms"):
+            list(diff.run(Options(data=data)))
