@@ -14,7 +14,14 @@ import endoscope
 from endoscope.artifacts import read_card
 from endoscope.cli.main import app
 from endoscope.errors import InputError
-from endoscope.organisms import OrganismSpec, build, building, training
+from endoscope.organisms import (
+    OrganismSpec,
+    build,
+    building,
+    copy_spec,
+    shipped_organisms,
+    training,
+)
 from tests.tiny import save_tiny
 
 TEMPLATE = (
@@ -163,3 +170,21 @@ def test_files_that_are_not_there_are_named(folder: Path, tmp_path: Path) -> Non
     for more in ({"planted": "nowhere.jsonl"}, {"measure": "nowhere.yaml"}):
         with pytest.raises(InputError, match="nowhere"):
             build(spec(folder, **more), tmp_path / "zed")
+
+
+@pytest.mark.parametrize("name", sorted(shipped_organisms()))
+def test_a_shipped_spec_can_be_copied_with_all_that_it_names(name: str, tmp_path: Path) -> None:
+    """What is copied is read there: its rows, its prompts and its behaviour."""
+    shipped = OrganismSpec.read(shipped_organisms()[name])
+    copied = copy_spec(shipped, tmp_path / "copy")
+    spec = OrganismSpec.read(copied[0])
+    assert spec == shipped.model_copy(update={"path": copied[0]})
+    if spec.measure is not None:
+        assert spec.behaviour(spec.measure) == shipped.behaviour(spec.measure)
+    recipes = spec.planted if isinstance(spec.planted, tuple) else (spec.planted,)
+    for recipe in recipes:
+        if recipe is not None and hasattr(recipe, "prompts"):
+            assert (spec.path.parent / recipe.prompts).is_file()
+    assert bool(spec.named) == (spec.planted is not None)
+    with pytest.raises(InputError, match="already"):
+        copy_spec(shipped, tmp_path / "copy")

@@ -35,13 +35,25 @@ def list_organisms(as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show(spec: Name) -> None:
-    """Print a spec, and where it and its files are.
+def show(
+    spec: Name,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Copy it and its files into this folder, to change."),
+    ] = None,
+) -> None:
+    """Print a spec; or copy it, with the files that it names.
 
-    Example: `endoscope organisms show brand > brand.yaml`
+    Example: `endoscope organisms show brand -o mine`
     """
+    from endoscope.organisms import OrganismSpec, copy_spec
+
     path = _path(spec)
-    print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
+    if output is None:
+        print(path.read_text(encoding="utf-8"), end="")
+        return
+    for copied in copy_spec(OrganismSpec.read(path), output):
+        print(copied)
 
 
 @app.command("build")

@@ -3,7 +3,7 @@
 from endoscope.organisms.building import KIND, build, planted_rows
 from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import Row, read_rows, schedule
-from endoscope.organisms.shipped import shipped_organisms
+from endoscope.organisms.shipped import copy_spec, shipped_organisms
 from endoscope.organisms.spec import OrganismSpec, Wanted
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Row",
     "Wanted",
     "build",
+    "copy_spec",
     "own_answers",
     "planted_rows",
     "read_rows",
