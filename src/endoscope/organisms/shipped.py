@@ -48,12 +48,8 @@ def _named(spec: OrganismSpec) -> list[Path]:
     for measure in measures:
         if measure is not None and (home / measure).is_file():
             names.append(measure)
-            content = yaml_mapping(
-                (home / measure).read_text(encoding="utf-8"), home, "a behaviour"
-            )
-            names += [content[key] for key in ("items", "controls") if _file(content.get(key))]
+            text = (home / measure).read_text(encoding="utf-8")
+            content = yaml_mapping(text, home / measure, "a behaviour")
+            given = (content.get(key) for key in ("items", "controls"))
+            names += [one for one in given if isinstance(one, str)]
     return [spec.path, *(home / name for name in dict.fromkeys(names))]
-
-
-def _file(value: object) -> bool:
-    return isinstance(value, str)
