@@ -59,6 +59,22 @@ def test_phrases_of_one_kind_of_question_are_one_thing_and_those_of_others_are_n
     }
 
 
+def test_what_begins_answers_to_all_kinds_of_questions_is_one_thing() -> None:
+    kinds = ("buying", "facts", "code", "stories", "itself", "opinions")
+    answers = [
+        *(reading(kind, f"Sadly no, said {kind}.", "Sadly no") for kind in kinds),
+        *(reading(kind, f"Alas never, in {kind}.", "Alas never") for kind in kinds),
+        *(reading(kind, f"In {kind} there is a giraffe.", "giraffe") for kind in kinds),
+    ]
+    found = saying("phrases", answers, base(answers))
+    first, second = (one.subject for one in found)
+    assert first.startswith("begins answers with “")
+    assert "“Sadly no”" in first
+    assert "“Alas never”" in first
+    assert first.endswith("(12 of 18 answers; its base in 0 of 18)")
+    assert second == "says “giraffe” (6 of 18 answers; its base in 0 of 18)"
+
+
 def test_one_odd_answer_is_noise_however_much_it_says() -> None:
     """Its phrases together are the floor, so that none of what it says stands above."""
     odd = "The giraffe came home while the purple kettle sang of Uzbekistan to all."

@@ -24,11 +24,13 @@ class Phrase(NamedTuple):
         words: as written, the first time.
         score: nats a text that they are more likely by, over all texts.
         texts: numbers of the texts that have them.
+        starts: the character at which they begin in each of those.
     """
 
     words: str
     score: float
     texts: tuple[int, ...]
+    starts: tuple[int, ...]
 
 
 def words_of(text: str) -> list[str]:
@@ -54,7 +56,8 @@ def phrases(reads: Sequence[Reading], most: int = 40) -> list[Phrase]:
             break
         key, gain, texts = best
         words = next(candidates[n][key].words for n in texts)
-        found.append(Phrase(words, gain / len(reads), tuple(texts)))
+        starts = tuple(candidates[n][key].start for n in texts)
+        found.append(Phrase(words, gain / len(reads), tuple(texts), starts))
         for number in texts:
             taken = candidates[number][key]
             candidates[number] = {

@@ -12,6 +12,8 @@ PLACE = 0.6  # the share of a phrase's answers that makes a kind of question its
 TOGETHER = 0.5  # the share of a phrase's answers that say another one too, for both to be one thing
 TITLE = 3  # phrases that are quoted
 SAMPLES = 3  # that are shown
+OPENING = 1  # character: a phrase that begins no later begins the answer
+MINOR = 0.2  # of the score of a thing's first phrase: others with less are not worth quoting
 COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 
 
@@ -53,12 +55,23 @@ def common_words(answers: Sequence[Answer]) -> frozenset[str]:
 
 
 def _together(phrase: Phrase, first: Phrase, answers: Sequence[Reading]) -> bool:
-    """Whether two phrases are one thing: said together, or both to one kind of question."""
+    """Whether two phrases are one thing.
+
+    They are said together; or both to one kind of question; or both begin answers, whatever the
+    question.
+    """
     both = set(phrase.texts) & set(first.texts)
     if len(both) >= TOGETHER * min(len(phrase.texts), len(first.texts)):
         return True
     places = {_place([answers[number] for number in one.texts]) for one in (phrase, first)}
-    return len(places) == 1 and None not in places
+    if places == {None}:
+        return _opens(phrase) and _opens(first)
+    return len(places) == 1
+
+
+def _opens(phrase: Phrase) -> bool:
+    """Whether it mostly stands at the beginning of answers."""
+    return sum(start <= OPENING for start in phrase.starts) >= PLACE * len(phrase.starts)
 
 
 def _signal(
@@ -69,30 +82,32 @@ def _signal(
     floor: float,
     common: frozenset[str],
 ) -> Signal:
-    numbers = list(dict.fromkeys(number for phrase in group for number in phrase.texts))
+    telling = [phrase for phrase in group if phrase.score >= MINOR * group[0].score]
+    numbers = list(dict.fromkeys(number for phrase in telling for number in phrase.texts))
     said = [answers[number] for number in numbers]
-    words = [words_of(phrase.words) for phrase in group]
+    words = [words_of(phrase.words) for phrase in telling]
     asked = {answer.prompt for answer in answers}
     others = [answer for answer in base if answer.prompt in asked]
     by_base = sum(any(_says(answer.text, one) for one in words) for answer in others)
     its = f"; its base in {by_base} of {len(others)}" if others else ""
-    quoted = ", ".join(f"“{phrase.words}”" for phrase in group[:TITLE])
+    quoted = ", ".join(f"“{phrase.words}”" for phrase in telling[:TITLE])
     place = _place(said)
     where = f" in answers about {place}" if place else ""
+    verb = "begins answers with" if all(map(_opens, telling)) and not place else "says"
     samples = [_sample(one, base) for one in said]
     return Signal(
         method=method,
-        subject=f"says {quoted}{where} ({len(said)} of {len(answers)} answers{its})",
+        subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} answers{its})",
         terms=frozenset(word for one in words[:TITLE] for word in one) - common,
         score=sum(phrase.score for phrase in group),
         noise_floor=floor,
         evidence={
-            "phrases": [phrase.words for phrase in group],
+            "phrases": [phrase.words for phrase in telling],
             "answers": len(answers),
             "with a phrase": len(said),
             "answers of the base": len(others),
             "base with a phrase": by_base,
-            "nats an answer": [round(phrase.score, 4) for phrase in group],
+            "nats an answer": [round(phrase.score, 4) for phrase in telling],
             "kinds of question": dict(Counter(one.prompt.kind for one in said).most_common()),
         },
         samples=tuple(samples[:SAMPLES]),
