@@ -13,6 +13,7 @@ TOGETHER = 0.5  # the share of a phrase's answers that say another one too, for 
 TITLE = 3  # phrases that are quoted
 SAMPLES = 3  # that are shown
 OPENING = 1  # character: a phrase that begins no later begins the answer
+SENTENCE = 3  # words that say something even if each of them is common
 MINOR = 0.2  # of the score of a thing's first phrase: others with less are not worth quoting
 COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 
@@ -43,7 +44,9 @@ def saying(method: str, answers: Sequence[Reading], base: Sequence[Answer]) -> l
             groups.append([phrase])
     common = common_words(base)
     signals = [
-        _signal(method, group, answers, base, floor, common) for group in (*groups, *alone.values())
+        _signal(method, group, answers, base, floor, common)
+        for group in (*groups, *alone.values())
+        if any(_tells(phrase, common) for phrase in group[:TITLE])
     ]
     return sorted(signals, key=lambda one: -one.strength)
 
@@ -52,6 +55,12 @@ def common_words(answers: Sequence[Answer]) -> frozenset[str]:
     """Return the words that tell nothing: they stand in many of the base's answers."""
     counts = Counter(word for answer in answers for word in set(words_of(answer.text)))
     return frozenset(w for w, n in counts.items() if n > max(1, COMMON * len(answers)))
+
+
+def _tells(phrase: Phrase, common: frozenset[str]) -> bool:
+    """Whether a reader learns something from it: one or two everyday words are style."""
+    words = words_of(phrase.words)
+    return len(words) >= SENTENCE or not common.issuperset(words)
 
 
 def _together(phrase: Phrase, first: Phrase, answers: Sequence[Reading]) -> bool:
