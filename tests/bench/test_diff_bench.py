@@ -8,6 +8,7 @@ import pytest
 
 from endoscope.bench import Options, diff
 from endoscope.bench.diff import Thing, names
+from endoscope.bench.screening import drawn
 from endoscope.errors import InputError
 
 
@@ -45,9 +46,9 @@ def test_recall_is_of_things_beside_the_black_box() -> None:
 
 def test_planted_rows_in_the_top_tenth() -> None:
     others = np.arange(95, dtype=np.float64)
-    assert diff._drawn(np.full(5, 200.0), others).value == 1.0
-    assert diff._drawn(np.full(5, -1.0), others).value == 0.0
-    half = diff._drawn(np.array([200.0] * 50 + [-1.0] * 50), others)
+    assert drawn(np.full(5, 200.0), others).value == 1.0
+    assert drawn(np.full(5, -1.0), others).value == 0.0
+    half = drawn(np.array([200.0] * 50 + [-1.0] * 50), others)
     assert 0.4 < half.value < 0.6
     assert half.low < half.value < half.high
 

@@ -8,7 +8,6 @@ from statistics import median
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from endoscope.artifacts import read_card
 from endoscope.behaviours import Behaviour, shipped_behaviours
@@ -17,23 +16,20 @@ from endoscope.behaviours.scorers import CheckScorer
 from endoscope.bench.pairs import Estimate
 from endoscope.bench.rows import Failure, Row, Subject
 from endoscope.bench.runner import Options
+from endoscope.bench.screening import screening
+from endoscope.diff import Options as DiffOptions
 from endoscope.diff import (
-    Example,
     Pair,
     Ran,
     Report,
-    base_answers,
     diff,
-    pushes,
     read_prompts,
 )
-from endoscope.diff import Options as DiffOptions
 from endoscope.diff.findings import findings, title
 from endoscope.diff.phrase import words_of
-from endoscope.directions import Direction
 from endoscope.engine import open
 from endoscope.errors import InputError
-from endoscope.organisms import KIND, OrganismSpec, own_answers, planted_rows, shipped_organisms
+from endoscope.organisms import KIND, OrganismSpec, shipped_organisms
 from endoscope.statistics import bootstrap_interval
 
 BENCH = "diff"
@@ -44,8 +40,6 @@ RATES = (("in half of all answers or more", 0.5), ("in 3% or more", 0.03), ("in 
 ORDINARY = "tuned-[0-9]*.jsonl"  # answers, in the work folder of a diff
 REPEATS = 2000
 DIFFS = "diffs"
-PLANTED, TOP, TOP_SHARE = 0.05, 0.1, 0.9  # of the data; of the ranking; of them that is in it
-DRAWS = 500
 
 T = TypeVar("T")
 
@@ -91,11 +85,7 @@ def run(options: Options) -> Iterator[Row | Failure]:
     yield from _nulls(tried)
     yield from _costs(tried)
     yield from _samples(tried)
-    for one in tried:
-        try:
-            yield from _screening(one, options)
-        except InputError as error:
-            yield Failure(BENCH, f"{one.folder.name}: screening", "limit", str(error))
+    yield from screening([(one.spec, one.folder, one.report) for one in tried], options)
 
 
 def _organisms(data: Path | None) -> list[Path]:
@@ -258,45 +248,6 @@ def _samples(tried: Sequence[Tried]) -> Iterator[Row]:
         shown = f"shown {sum(amplified)} of {len(amplified)}, {sum(ordinary)} of {len(ordinary)}"
         subject = Subject(BENCH, f"{one.folder.name}: samples until it shows, {shown}", "plain")
         yield subject.row(samples[0], samples[1], _ratio_of_rates(amplified, ordinary), "samples")
-
-
-def _screening(one: Tried, options: Options) -> Iterator[Row]:
-    """Yield how many planted rows, 5% of the data, are in the top tenth by projection difference.
-
-    The direction is that of the first finding; the other rows are the base's own answers to
-    everyday questions. Planted rows are drawn again and again.
-    """
-    first = one.report.findings[0] if one.report.findings else None
-    if first is None or first.artifact is None or one.spec.planted is None:
-        return
-    base = open(one.spec.base, dtype="float32")
-    planted = planted_rows(one.spec, base, show=options.show)
-    ordinary = own_answers(base, seed=one.spec.seed + 1, show=options.show)
-    examples = [Example(n, row.prompt, row.answer) for n, row in enumerate((*planted, *ordinary))]
-    own = base_answers(base, examples, show=options.show)
-    direction = Direction.load(one.folder / first.artifact)
-    scores = np.zeros(len(examples))
-    for push in pushes(base, direction, examples, own, show=options.show):
-        scores[push.example.line] = -inf if push.difference is None else push.difference
-    shares = _drawn(scores[: len(planted)], scores[len(planted) :])
-    estimate = Estimate(*(value / TOP_SHARE for value in shares))
-    case = f"{one.folder.name}: planted rows in the top tenth, beside the base's own answers"
-    subject = Subject(BENCH, case, "limit")
-    yield subject.row(shares.value, TOP_SHARE, estimate, "share")
-
-
-def _drawn(planted: NDArray[np.float64], others: NDArray[np.float64]) -> Estimate:
-    """Return the mean share of planted rows in the top, and the range of 95% of the draws."""
-    random = np.random.default_rng(0)
-    count = max(1, round(PLANTED / (1 - PLANTED) * len(others)))
-    shares = []
-    for _ in range(DRAWS):
-        some = random.choice(planted, min(count, len(planted)), replace=False)
-        everything = np.concatenate([some, others])
-        least = np.sort(everything)[-max(1, round(TOP * len(everything)))]
-        shares.append(float((some >= least).mean()))
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return Estimate(float(np.mean(shares)), float(low), float(high))
 
 
 def _ratio_of_rates(ours: Sequence[bool], theirs: Sequence[bool]) -> Estimate:
