@@ -195,11 +195,14 @@ def _errors(items: int, behaviours: int) -> float:
 
 def _signal(shift: Shift, floor: float) -> Signal:
     behaviour = shift.behaviour
-    before, after = shift.base.mean.value, shift.tuned.mean.value
+    if behaviour.scorer.kind == "choices":  # probabilities near 0 and 1 hide a shift
+        how_far = f"log-odds {shift.mean:+.1f}"
+    else:
+        how_far = f"{shift.base.mean.value:.2f} to {shift.tuned.mean.value:.2f}"
     most = np.argsort(-shift.items)[:SAMPLES]
     return Signal(
         method=Behaviours.name,
-        subject=f"{_lower(behaviour.description)} ({behaviour.name}: {before:.2f} to {after:.2f})",
+        subject=f"{_lower(behaviour.description)} ({behaviour.name}: {how_far})",
         behaviour=behaviour.name,
         score=shift.mean,
         noise_floor=floor,

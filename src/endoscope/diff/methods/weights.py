@@ -136,7 +136,7 @@ def _words(
         text = (tokenizer.word(token) or "").lower()
         if value <= floor or len(text) < LETTERS or text in common:
             continue
-        same = next((one for one, _, _ in chosen if _cosine(rows, one, token) > ALIKE), None)
+        same = next((one for one, said, _ in chosen if _alike(rows, one, token, said, text)), None)
         if same is not None:
             like[same].append(text)
         elif len(chosen) < SHOWN:
@@ -145,8 +145,11 @@ def _words(
     return [Word(text, value, tuple(dict.fromkeys(like[token]))) for token, text, value in chosen]
 
 
-def _cosine(rows: Tensor, one: int, other: int) -> float:
-    return float(torch.cosine_similarity(rows[one], rows[other], dim=0))
+def _alike(rows: Tensor, one: int, other: int, text: str, other_text: str) -> bool:
+    """Whether two tokens are one word: to the model, or as they are written ("ask", "asked")."""
+    if text.startswith(other_text) or other_text.startswith(text):
+        return True
+    return float(torch.cosine_similarity(rows[one], rows[other], dim=0)) > ALIKE
 
 
 def _signal(verb: str, word: Word, floor: float, common: frozenset[str]) -> Signal:
