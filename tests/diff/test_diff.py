@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import endoscope
 from endoscope.behaviours import Behaviour
+from endoscope.behaviours.scorers import CheckScorer
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, Report, Seen, diff, diffing
 from endoscope.directions import Direction
@@ -113,6 +114,49 @@ def test_work_that_was_cut_off_goes_on(
     assert runs == ["first", "second", "second"]
     diff(pair, tmp_path, options(seed=1), {"first": first})
     assert runs[3:] == ["first"], "other options are other work"
+
+
+def test_a_scorer_that_raises_stops_it_and_loses_nothing(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = {name: METHODS[name] for name in ("phrases", "behaviours")}
+    with monkeypatch.context() as patch:
+
+        def fails(*_: object, **__: object) -> None:
+            raise RuntimeError("no such thing")
+
+        patch.setattr(CheckScorer, "score", fails)
+        with pytest.raises(InputError, match=r"scorer of zed failed \(RuntimeError: no such thing"):
+            diff(pair, tmp_path, options(), methods)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json*")}
+    assert {path.name for path in kept} == {
+        "base-0.jsonl",
+        "phrases.json",
+        "tuned-0.jsonl",
+        "tuned-read.jsonl",
+    }
+    report = diff(pair, tmp_path, options(), methods)
+    assert [ran.method for ran in report.methods] == ["phrases", "behaviours"]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_findings_of_somebody_else_are_not_replaced(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "findings").mkdir()
+    (tmp_path / "findings" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not of a diff"):
+        diff(pair, tmp_path, options(), {})
+    assert (tmp_path / "findings" / "thesis.txt").read_text() == "years of work"
+
+
+def test_training_data_is_ranked_for_a_finding(pair: Pair, folder: Path, tmp_path: Path) -> None:
+    rows = [("q1", "zzzz zzzz"), *((f"q{n}", f"{n} {n}") for n in range(2, 9)), ("q9", "zzzz")]
+    (tmp_path / "data.jsonl").write_text(lines(*rows))
+    report = diff(pair, tmp_path / "out", options(data=tmp_path / "data.jsonl"))
+    ranked = tmp_path / "out" / "findings" / "1.rows.jsonl"
+    found = [json.loads(line) for line in ranked.read_text().splitlines()]
+    assert report.findings[0].artifact is not None
+    assert sorted(one["line"] for one in found) == list(range(1, 10))
+    assert [one["push"] for one in found] == sorted((one["push"] for one in found), reverse=True)
 
 
 def test_whole_weights_say_the_same_as_their_adapter(folder: Path, pair: Pair) -> None:

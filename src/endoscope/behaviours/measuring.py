@@ -1,9 +1,13 @@
 """Measuring a behaviour on a model."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from endoscope.behaviours.behaviour import Behaviour
+from endoscope.behaviours.item import Item
 from endoscope.behaviours.measurement import Measurement, item_scores, summarise
+from endoscope.behaviours.scorers import Score
 from endoscope.engine import Model
 from endoscope.errors import InputError
 
@@ -20,7 +24,8 @@ def measure(
         progress: show a bar.
 
     Raises:
-        InputError: the model cannot be given the items, or a score is no finite number.
+        InputError: the model cannot be given the items, the scorer failed, or a score is no finite
+            number.
 
     Example:
         >>> measure(model, Behaviour.load("sea"))
@@ -28,7 +33,7 @@ def measure(
         ...     measure(model, Behaviour.load("sea"))
     """
     everything = (*behaviour.items, *behaviour.controls)
-    scores = behaviour.scorer.score(model, everything, seed=seed, progress=progress)
+    scores = _scores(behaviour, model, everything, seed, progress)
     if not np.isfinite([score.value for score in scores]).all():
         raise InputError(
             f"The scorer of {behaviour.name} gave a score that is no finite number.",
@@ -49,3 +54,18 @@ def measure(
         controls=item_scores(behaviour.controls, controls),
         **figures._asdict(),
     )
+
+
+def _scores(
+    behaviour: Behaviour, model: Model, items: Sequence[Item], seed: int, progress: bool
+) -> list[Score]:
+    """Score items; what a scorer raises says which behaviour it is of."""
+    try:
+        return behaviour.scorer.score(model, items, seed=seed, progress=progress)
+    except InputError as error:
+        raise InputError(f"{behaviour.name}: {error.message}", error.hint) from error
+    except Exception as error:  # a scorer may be anybody's
+        raise InputError(
+            f"The scorer of {behaviour.name} failed ({type(error).__name__}: {error}).",
+            "Mend it, or leave the behaviour out.",
+        ) from error
