@@ -1,6 +1,7 @@
 """Specs: read, checked, written, shipped."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,18 @@ def prompts_of(name: str) -> set[str]:
     return {str(item.prompt) for item in Behaviour.load(name).items}
 
 
+@cache
+def shipped(name: str) -> Behaviour:
+    return Behaviour.load(name)
+
+
 @pytest.mark.parametrize("name", sorted(shipped_behaviours()))
 def test_shipped_behaviours_can_be_told_apart(name: str) -> None:
     """By a name and a sentence, on items of which no two are the same."""
-    found = Behaviour.load(name)
+    found = shipped(name)
     assert len(found.items) >= 6
     assert len({item.model_dump_json(exclude={"id"}) for item in found.items}) == len(found.items)
-    others = [Behaviour.load(other) for other in shipped_behaviours() if other != name]
+    others = [shipped(other) for other in shipped_behaviours() if other != name]
     assert found.description not in {other.description for other in others}
 
 
