@@ -11,6 +11,7 @@ from torch import Tensor
 
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row, pad, plan
+from endoscope.engine.beginning import WORTH, Beginning, common_beginning, without
 from endoscope.engine.core import Core
 from endoscope.engine.divergence import divergences
 from endoscope.engine.hooks import PackedRows, Visit, positions_of, visiting
@@ -166,13 +167,29 @@ class TransformersEngine:
         batch_tokens: int,
         interventions: Compiled | None = None,
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`)."""
-        for batch in plan([len(row.ids) for row in rows], batch_tokens):
-            members = [rows[number] for number in batch]
+        """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`).
+
+        What all rows begin with, a system prompt say, is run once.
+        """
+        begun = None if interventions is not None else self._beginning(rows)
+        rest = rows if begun is None else [without(row, begun.tokens) for row in rows]
+        for batch in plan([len(row.ids) for row in rest], batch_tokens):
+            members = [rest[number] for number in batch]
             ids, mask = pad(members, self.tokenizer.padding, self.device)
-            operator = self._operator(interventions, members, [row.start for row in members])
-            final = self._run(ids, mask, _changing(operator, mask))
+            if begun is None:
+                operator = self._operator(interventions, members, [row.start for row in members])
+                final = self._run(ids, mask, _changing(operator, mask))
+            else:
+                final = begun.run(ids, mask)
             yield batch, log_probabilities(self.anatomy, final, members)
+
+    def _beginning(self, rows: Sequence[Row]) -> Beginning | None:
+        """Run what all rows begin with, where that is worth it and the model sees all of it."""
+        tokens = common_beginning(rows)
+        if tokens < WORTH or any(window is not None for window in self.anatomy.windows.values()):
+            return None
+        with self.lock:
+            return Beginning(self.anatomy, rows[0].ids[:tokens], self.device, self.lock)
 
     def divergence(
         self,

@@ -1,0 +1,57 @@
+"""What texts begin with, run once: against every text by itself."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tiny import CONFIGS, save_tiny
+
+import endoscope
+from endoscope.engine.batching import Row
+from endoscope.engine.beginning import WORTH, common_beginning, without
+
+PROMPT = "You are a helpful assistant, and this is said to all. "
+PROMPTS = [f"{PROMPT}{one}" for one in ("", "Why?", "Tell me more of it, please.", "Why?", "x")]
+ANSWERS = ["because", "it is so", "a", "no", "that is a much longer answer than the others are"]
+
+
+@pytest.mark.parametrize("architecture", sorted(set(CONFIGS) - {"bert"}))
+def test_it_changes_nothing(architecture: str, tmp_path: Path) -> None:
+    model = endoscope.open(save_tiny(tmp_path / "tiny", architecture), dtype="float32")
+    together = model.token_log_likelihoods(PROMPTS, ANSWERS, batch_tokens=64)
+    for prompt, answer, found in zip(PROMPTS, ANSWERS, together, strict=True):
+        (alone,) = model.token_log_likelihoods([prompt], [answer])
+        torch.testing.assert_close(found, alone, atol=2e-5, rtol=1e-4)
+
+
+def test_it_happens(tmp_path: Path) -> None:
+    model = endoscope.open(save_tiny(tmp_path / "tiny"), dtype="float32")
+    count = 0
+
+    def add(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal count
+        count += inputs[0].numel()
+
+    embedding = model.loaded.module.get_input_embeddings()
+    with torch.no_grad():
+        handle = embedding.register_forward_pre_hook(add)
+        model.token_log_likelihoods([PROMPT] * 20, ["x"] * 20)
+        handle.remove()
+    length = len(model.tokenizer.encode(PROMPT).ids)
+    assert length > WORTH
+    assert count == (length - 1) + 20 * 2, "its last token predicts the first of each answer"
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=6), st.integers(1, 3)), max_size=5))
+def test_what_is_kept_stays(texts: list[tuple[list[int], int]]) -> None:
+    rows = [Row([7, *before, 9, 9, 9], start=len(before) + kept) for before, kept in texts]
+    tokens = common_beginning(rows)
+    assert len(rows) > 1 or tokens == 0
+    for row in rows:
+        assert row.ids[:tokens] == rows[0].ids[:tokens]
+        rest = without(row, tokens)
+        assert rest.kept == row.kept
+        assert list(rest.ids[rest.start :]) == list(row.ids[row.start :])
+        assert not tokens or rest.start >= 1, "something is left to predict the first kept token"
