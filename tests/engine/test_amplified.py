@@ -1,5 +1,7 @@
 """Amplified sampling: the two models step by step, and what it draws from."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from tests.tiny import save_tiny
@@ -38,3 +40,16 @@ def test_it_draws_what_the_tuned_model_says_more_than_its_base() -> None:
     assert shares[3] > 0.9
     plain = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), 0.0, 0.02, random)
     assert (plain == 3).float().mean() < 0.2
+
+
+def test_answers_that_end_leave_the_batch(tmp_path: Path) -> None:
+    """Whatever ends when, the others go on as they would alone."""
+    base, tuned = (endoscope.open(save_tiny(tmp_path / str(n), seed=n)) for n in (0, 1))
+    settings = tuned.loaded.module.generation_config
+    assert settings is not None
+    settings.eos_token_id = list(range(0, 260, 9))
+    prompts = [f"{PROMPTS[n % 3]} {n}" for n in range(12)]
+    found = amplified(base, tuned, prompts, plausible=1.0, max_tokens=24)
+    assert found == tuned.generate(prompts, max_tokens=24, temperature=0)
+    lengths = {len(tuned.tokenizer.encode(one, special=False).ids) for one in found}
+    assert len(lengths) > 2, "they end at different times"

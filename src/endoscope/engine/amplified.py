@@ -1,6 +1,7 @@
 """Sampling from what sets two models apart, exaggerated."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,9 +57,9 @@ def amplified(
         mask[number, longest - len(row) :] = 1
     ids, mask = ids.to(device), mask.to(device)
     random = torch.Generator().manual_seed(seed)
-    caches = [None, None]
+    caches: list[Any] = [None, None]
     written: list[list[int]] = [[] for _ in rows]
-    open_rows = set(range(len(rows)))
+    going = list(range(len(rows)))  # which prompt stands at each place of the batch
     for _ in range(max_tokens):
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         logs: list[Tensor] = []
@@ -73,17 +74,20 @@ def amplified(
             )
             caches[number] = out.past_key_values
             logs.append(out.logits[:, -1].float().log_softmax(-1).cpu())
-        chosen = _draw(logs[0], logs[1], alpha, plausible, random)
-        for number in sorted(open_rows):
-            token = int(chosen[number])
-            if token in ends:
-                open_rows.discard(number)
-            else:
-                written[number].append(token)
-        if not open_rows:
+        chosen: list[int] = _draw(logs[0], logs[1], alpha, plausible, random).tolist()
+        kept = [place for place, token in enumerate(chosen) if token not in ends]
+        for place in kept:
+            written[going[place]].append(chosen[place])
+        if not kept:
             break
-        ids = chosen[:, None].to(device)
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        if len(kept) < len(going):  # amplified answers are often short: who is done leaves
+            which = torch.tensor(kept, device=device)
+            mask = mask[which]
+            for cache in caches:
+                cache.batch_select_indices(which)
+        going = [going[place] for place in kept]
+        ids = torch.tensor([[chosen[place]] for place in kept], device=device)
+        mask = torch.cat([mask, mask.new_ones(len(kept), 1)], dim=1)
     return [tuned.tokenizer.hf.decode(one, skip_special_tokens=True) for one in written]
 
 
