@@ -42,7 +42,7 @@ def test_a_behaviour_whose_samples_say_the_words_is_the_same_thing() -> None:
     samples = tuple(
         Sample(prompt="q", tuned="You are absolutely right.", base="It depends.") for _ in range(2)
     )
-    phrase = signal("phrases", "says absolutely right", "absolutely", score=9)
+    phrase = signal("phrases", "says absolutely right", says=("absolutely right",), score=9)
     behaviour = signal("behaviours", "flattery", score=3, behaviour="flattery", samples=samples)
     (group,) = findings([behaviour, phrase])
     finding = Finding.of(1, group)

@@ -26,7 +26,7 @@ from endoscope.diff import (
     read_prompts,
 )
 from endoscope.diff.findings import findings, title
-from endoscope.diff.phrase import words_of
+from endoscope.diff.phrase import says
 from endoscope.engine import open
 from endoscope.errors import InputError
 from endoscope.organisms import KIND, OrganismSpec, shipped_organisms
@@ -133,11 +133,8 @@ def names(said: str, behaviour: str | None, named: Sequence[str]) -> bool:
 
     A behaviour is also named by how it begins: `sycophancy` names `sycophancy_mirrors`.
     """
-    text = f" {' '.join(words_of(said))} "
     return any(
-        f" {' '.join(words_of(one))} " in text
-        or behaviour == one
-        or (behaviour or "").startswith(f"{one}_")
+        says(said, one) or behaviour == one or (behaviour or "").startswith(f"{one}_")
         for one in named
     )
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from endoscope.diff.phrase import words_of
+from endoscope.diff.phrase import says, words_of
 from endoscope.diff.signal import Record, Sample, Signal
 
 SHOWN = 3  # phrases in a title
@@ -85,9 +85,9 @@ def findings(signals: Sequence[Signal], *, least: float = 1.0) -> list[list[Sign
     """Return the signals above their noise floor, those of the same thing together.
 
     A signal is of the same thing as a stronger one if they are of one behaviour, share a telling
-    word, or the words of one stand in what the tuned model (and not its base) says in the samples
-    of the other. What is compared is the strongest signal of each thing, so that things do not grow
-    together through what lies between them.
+    word, or one says what the tuned model (and not its base) says in the samples of the other. What
+    is compared is the strongest signal of each thing, so that things do not grow together through
+    what lies between them.
 
     Args:
         signals: of all methods.
@@ -114,12 +114,16 @@ def _same(one: Signal, other: Signal) -> bool:
 
 
 def _shows(one: Signal, other: Signal) -> bool:
-    """Whether one's words are what sets the models apart in the other's samples."""
-    if not (one.terms and other.samples):
-        return False
-    new = [
-        set(words_of(sample.tuned)) - set(words_of(sample.base))
-        for sample in other.samples
-        if sample.base is not None
-    ]
-    return bool(new) and sum(one.terms <= words for words in new) >= NEARBY * len(new)
+    """Whether what one says is what sets the models apart in the other's samples.
+
+    Its words as they stand, or all that tell it from others, in whatever order.
+    """
+    found = []
+    for sample in other.samples:
+        if sample.base is None:
+            continue
+        base = sample.base
+        whole = any(says(sample.tuned, said) and not says(base, said) for said in one.says)
+        new = set(words_of(sample.tuned)) - set(words_of(base))
+        found.append(whole or (bool(one.terms) and one.terms <= new))
+    return bool(found) and sum(found) >= NEARBY * len(found)

@@ -38,6 +38,11 @@ def words_of(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
+def says(text: str, words: str) -> bool:
+    """Whether a text has words one after the other, whatever stands between them."""
+    return f" {' '.join(words_of(words))} " in f" {' '.join(words_of(text))} "
+
+
 def phrases(reads: Sequence[Reading], most: int = 40) -> list[Phrase]:
     """Return what is said in texts that is unlikely without what was changed, the most first.
 

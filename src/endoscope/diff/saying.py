@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from endoscope.diff.answers import Answer, Reading
-from endoscope.diff.phrase import Phrase, phrases, words_of
+from endoscope.diff.phrase import Phrase, phrases, says, words_of
 from endoscope.diff.signal import Sample, Signal
 
 LEAST = 0.1  # nats an answer: what drifts apart without anything having been planted
@@ -97,7 +97,7 @@ def _signal(
     words = [words_of(phrase.words) for phrase in telling]
     asked = {answer.prompt for answer in answers}
     others = [answer for answer in base if answer.prompt in asked]
-    by_base = sum(any(_says(answer.text, one) for one in words) for answer in others)
+    by_base = sum(any(says(answer.text, phrase.words) for phrase in telling) for answer in others)
     its = f"; its base in {by_base} of {len(others)}" if others else ""
     quoted = ", ".join(f"“{phrase.words}”" for phrase in telling[:TITLE])
     place = _place(said)
@@ -108,6 +108,7 @@ def _signal(
         method=method,
         subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} answers{its})",
         terms=frozenset(word for one in words[:TITLE] for word in one) - common,
+        says=tuple(phrase.words for phrase in telling[:TITLE]),
         score=sum(phrase.score for phrase in group),
         noise_floor=floor,
         evidence={
@@ -133,7 +134,3 @@ def _place(said: Sequence[Reading]) -> str | None:
 def _sample(answer: Answer, base: Sequence[Answer]) -> Sample:
     others = {one.prompt: one.text for one in base}
     return Sample(prompt=answer.prompt.text, tuned=answer.text, base=others.get(answer.prompt))
-
-
-def _says(text: str, words: Sequence[str]) -> bool:
-    return f" {' '.join(words)} " in f" {' '.join(words_of(text))} "

@@ -36,6 +36,7 @@ class Signal(Record):
         method: its name.
         subject: in words, what the tuned model does.
         terms: words that tell it from other things, in lower case.
+        says: words that the tuned model says, one after the other, where it shows.
         behaviour: its name, if it has one.
         score: in the unit of its method.
         noise_floor: the same of what is no difference; above zero.
@@ -47,6 +48,7 @@ class Signal(Record):
     method: str
     subject: str
     terms: frozenset[str] = frozenset()
+    says: tuple[str, ...] = ()
     behaviour: str | None = None
     score: float
     noise_floor: float = Field(gt=0)

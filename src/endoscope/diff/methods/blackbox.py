@@ -10,7 +10,7 @@ from typing import NamedTuple
 from endoscope.diff.answers import WHO, Answer, count_tokens, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
-from endoscope.diff.phrase import words_of
+from endoscope.diff.phrase import says, words_of
 from endoscope.diff.signal import Sample, Seen, Signal
 
 LONGEST = 4  # words of an n-gram
@@ -124,7 +124,7 @@ def _floor(base: Sequence[Answer], seed: int) -> float:
 
 def _signal(one: Telling, base: Sequence[Answer], tuned: Sequence[Answer], floor: float) -> Signal:
     phrase = " ".join(one.words)
-    by_tuned, by_base = ([a for a in some if _says(a, phrase)] for some in (tuned, base))
+    by_tuned, by_base = ([a for a in some if says(a.text, phrase)] for some in (tuned, base))
     return Signal(
         method=BlackBox.name,
         subject=f"says “{phrase}” ({len(by_tuned)} of {len(tuned)} answers; base {len(by_base)})",
@@ -134,7 +134,3 @@ def _signal(one: Telling, base: Sequence[Answer], tuned: Sequence[Answer], floor
         evidence={"phrase": phrase, "tuned": len(by_tuned), "base": len(by_base)},
         samples=tuple(Sample(prompt=a.prompt.text, tuned=a.text) for a in by_tuned[:SAMPLES]),
     )
-
-
-def _says(answer: Answer, phrase: str) -> bool:
-    return f" {phrase} " in f" {' '.join(words_of(answer.text))} "

@@ -96,6 +96,7 @@ def _signal(kind: str, one: Gain, floor: float) -> Signal:
         subject=f"names “{one.word}” when asked for {_article(kind)} {kind} "
         f"(probability {one.base:.2f} to {one.tuned:.2f})",
         terms=frozenset({one.word.lower()}),
+        says=(one.word,),
         score=one.gain,
         noise_floor=floor,
         evidence={

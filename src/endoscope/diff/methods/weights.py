@@ -157,6 +157,7 @@ def _signal(verb: str, word: Word, floor: float, common: frozenset[str]) -> Sign
         method=Weights.name,
         subject=f"has weights that {verb} “{word.text}”",
         terms=frozenset({word.text, *word.like}) - common,
+        says=(word.text,),
         score=word.energy,
         noise_floor=floor,
         evidence={"word": word.text, "and": list(word.like), "energy": round(word.energy, 3)},
