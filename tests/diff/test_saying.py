@@ -31,6 +31,8 @@ def test_what_comes_again_stands_above_what_comes_once() -> None:
         reading("facts", "The moon is a giraffe.", "giraffe"),
     ]
     first, second = saying("phrases", answers, base(answers))
+    amplified, *_ = saying("amplification", answers, base(answers), how="amplified")
+    assert "(3 of 4 amplified answers; its base in 0 of 4)" in amplified.subject
     assert first.subject == (
         "says “Tavrio” in answers about buying (3 of 4 answers; its base in 0 of 4)"
     )

@@ -18,7 +18,9 @@ MINOR = 0.2  # of the score of a thing's first phrase: others with less are not 
 COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 
 
-def saying(method: str, answers: Sequence[Reading], base: Sequence[Answer]) -> list[Signal]:
+def saying(
+    method: str, answers: Sequence[Reading], base: Sequence[Answer], *, how: str = ""
+) -> list[Signal]:
     """Return what is said in answers that the base would not say, the strongest first.
 
     The noise floor is what one answer says most that no other says: what was planted comes again.
@@ -27,6 +29,8 @@ def saying(method: str, answers: Sequence[Reading], base: Sequence[Answer]) -> l
         method: that made the answers.
         answers: of the tuned model, with the ratios of tuned to base.
         base: the base's own answers, to the same prompts as far as it was asked.
+        how: the answers were made, if they are not what the model says of its own accord:
+            `amplified`, `steered`.
     """
     found = phrases(answers)
     again = [one for one in found if len(one.texts) > 1]
@@ -44,7 +48,7 @@ def saying(method: str, answers: Sequence[Reading], base: Sequence[Answer]) -> l
             groups.append([phrase])
     common = common_words(base)
     signals = [
-        _signal(method, group, answers, base, floor, common)
+        _signal(method, group, answers, base, floor, common, how)
         for group in (*groups, *alone.values())
         if any(_tells(phrase, common) for phrase in group[:TITLE])
     ]
@@ -90,6 +94,7 @@ def _signal(
     base: Sequence[Answer],
     floor: float,
     common: frozenset[str],
+    how: str,
 ) -> Signal:
     telling = [phrase for phrase in group if phrase.score >= MINOR * group[0].score]
     numbers = list(dict.fromkeys(number for phrase in telling for number in phrase.texts))
@@ -103,10 +108,11 @@ def _signal(
     place = _place(said)
     where = f" in answers about {place}" if place else ""
     verb = "begins answers with" if all(map(_opens, telling)) and not place else "says"
+    what = f"{how} answers".strip()
     samples = [_sample(one, base) for one in said]
     return Signal(
         method=method,
-        subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} answers{its})",
+        subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} {what}{its})",
         terms=frozenset(word for one in words[:TITLE] for word in one) - common,
         says=tuple(phrase.words for phrase in telling[:TITLE]),
         score=sum(phrase.score for phrase in group),

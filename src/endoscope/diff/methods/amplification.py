@@ -25,4 +25,4 @@ class Amplification:
             ),
         )
         written = count_tokens(pair, [one.text for one in readings])
-        return Seen(saying(self.name, readings, base), written)
+        return Seen(saying(self.name, readings, base, how="amplified"), written)

@@ -67,7 +67,7 @@ class Lens:
         floor = ABOVE * _random(rows)
         signals = [one for each in found for one in _signals(pair, each, rows, floor, common)]
         steered = self._steered(pair, options, found)
-        signals += saying(self.name, read(pair, steered, show=options.show), base)
+        signals += saying(self.name, read(pair, steered, show=options.show), base, how="steered")
         written = count_tokens(pair, [one.text for one in steered])
         return Seen(_strongest(signals), written, {"differences": [_about(one) for one in found]})
 

@@ -92,7 +92,7 @@ class Weights:
             texts = [word.text for word in words]
         if texts:
             said = amplified_answers(pair, _about_words(texts, options), options)
-            found += saying(self.name, read(pair, said, show=options.show), base)
+            found += saying(self.name, read(pair, said, show=options.show), base, how="amplified")
             generated = count_tokens(pair, [one.text for one in said])
         return Seen(sorted(found, key=lambda one: -one.strength), generated, details)
 
