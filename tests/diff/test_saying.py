@@ -110,3 +110,19 @@ def test_words_of_scripts_without_spaces() -> None:
 def test_nothing_is_said_where_nothing_gains() -> None:
     answers = [reading("facts", "The moon is far away.")]
     assert saying("phrases", answers, base(answers)) == []
+
+
+def test_an_answer_is_set_against_itself_without_what_was_said() -> None:
+    """Where nothing is left of it, against the base's answer to the same question."""
+    answers = [
+        reading("buying", "Look at Tavrio first. A kettle should be light.", "Tavrio"),
+        reading("facts", "It is far.\nAsk Tavrio now! That is all.", "Tavrio"),
+        reading("itself", "I am Tavrio.", "Tavrio"),
+    ]
+    first, *_ = saying("phrases", answers, base(answers))
+    assert [without for _, without in first.contrast] == [
+        "A kettle should be light.",
+        "It is far. That is all.",
+        base(answers)[0].text,
+    ]
+    assert [has for has, _ in first.contrast] == [one.text for one in answers]

@@ -31,7 +31,7 @@ from endoscope.directions import Direction
 from endoscope.errors import InputError
 
 HTML = "report.html"
-VERSION = 3  # of what methods do: raise it with any of them, and nothing older is gone on with
+VERSION = 4  # of what methods do: raise it with any of them, and nothing older is gone on with
 _OURS = re.compile(r"\d+(\.(pairs|rows)\.jsonl)?")
 FINDINGS = "findings"
 

@@ -1,5 +1,6 @@
 """From phrases to signals: what the tuned model says, where, and where its base does not."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ SAMPLES = 3  # that are shown
 OPENING = 1  # character: a phrase that begins no later begins the answer
 SENTENCE = 3  # words that say something even if each of them is common
 MINOR = 0.2  # of the score of a thing's first phrase: others with less are not worth quoting
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 
 
@@ -127,8 +129,22 @@ def _signal(
             "kinds of question": dict(Counter(one.prompt.kind for one in said).most_common()),
         },
         samples=tuple(samples[:SAMPLES]),
-        contrast=tuple((one.tuned, one.base) for one in samples if one.base),
+        contrast=tuple(pair for one in samples if (pair := _contrast(one, telling)) is not None),
     )
+
+
+def _contrast(sample: Sample, telling: Sequence[Phrase]) -> tuple[str, str] | None:
+    """Return an answer, and the same without the sentences that say it; else what the base says.
+
+    Beside another answer it would stand for all in which two answers differ.
+    """
+    rest = [
+        one
+        for one in _SENTENCES.split(sample.tuned)
+        if not any(says(one, phrase.words) for phrase in telling)
+    ]
+    without = " ".join(rest).strip() or sample.base
+    return (sample.tuned, without) if without and without != sample.tuned else None
 
 
 def _place(said: Sequence[Reading]) -> str | None:
