@@ -6,14 +6,17 @@ import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
+import endoscope
 from endoscope.activations import Activations, ActivationStore, shards
 from endoscope.activations.parts import part_of, share
 from endoscope.artifacts import Fingerprint
 from endoscope.models import Site
+from tests.tiny import save_tiny
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -178,3 +181,14 @@ def test_killed_at_random_again_and_again(tmp_path):
             path = tmp_path / f"store {duration}"
     run(fill, path, documents)
     check_whole(path, documents)
+
+
+def test_what_a_killed_writer_leaves_is_swept(tmp_path: Path) -> None:
+    """Half-written files, of ours and of safetensors, in a folder that has nothing else yet."""
+    left = [tmp_path / "acts" / name for name in (".endoscope-x.tmp", ".tmpBFENQa")]
+    (tmp_path / "acts").mkdir()
+    for path in left:
+        path.write_bytes(b"half")
+    model = endoscope.open(save_tiny(tmp_path / "tiny"))
+    model.capture_to(tmp_path / "acts", ["one", "two"], "resid_post.0")
+    assert not any(path.exists() for path in left)

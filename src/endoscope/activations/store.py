@@ -22,7 +22,7 @@ from endoscope.activations.shards import (
     write_shard,
 )
 from endoscope.artifacts import Fingerprint, check_model
-from endoscope.artifacts.atomic import TEMPORARY
+from endoscope.artifacts.atomic import TEMPORARIES
 from endoscope.disk import permitted, taken
 from endoscope.errors import InputError
 from endoscope.models.sites import Site
@@ -325,7 +325,8 @@ class ActivationStore(CommittedActivations):
         """Remove what a killed process left: half-written files and uncommitted shards."""
         committed = {shard.file for shard in self._manifest.shards}
         orphans = (p for p in self.path.glob("shard-*.safetensors") if p.name not in committed)
-        for path in (*orphans, *self.path.glob(TEMPORARY)):
+        halves = (path for pattern in TEMPORARIES for path in self.path.glob(pattern))
+        for path in (*orphans, *halves):
             path.unlink()
 
 
@@ -336,7 +337,8 @@ def _lock(path: Path) -> FileLock:
             raise InputError(f"{path} exists and is not a folder.", "Choose another name.")
         path.mkdir(parents=True, exist_ok=True)
         if not (path / MANIFEST_FILE).exists() and any(
-            entry.name != _LOCK_FILE and not entry.match(TEMPORARY) for entry in path.iterdir()
+            entry.name != _LOCK_FILE and not any(map(entry.match, TEMPORARIES))
+            for entry in path.iterdir()
         ):
             raise InputError(f"{path} is no activation store.", "Choose a new or empty folder.")
         busy = InputError(

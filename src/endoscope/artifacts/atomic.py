@@ -12,7 +12,8 @@ from endoscope.disk import permitted, room_for
 from endoscope.errors import InputError
 
 _PREFIX, _SUFFIX = ".endoscope-", ".tmp"
-TEMPORARY = f"{_PREFIX}*{_SUFFIX}"  # what a killed process may leave behind
+# What a killed process may leave behind: of ours, and what safetensors writes to first.
+TEMPORARIES = (f"{_PREFIX}*{_SUFFIX}", ".tmp??????")
 
 
 @contextmanager
