@@ -91,11 +91,12 @@ def diff(
 def _open_tuned(tuned: str, base: str, device: str, dtype: str) -> "Model":
     """Open the tuned model; an adapter whose own base is out of reach goes on the given one."""
     from endoscope.engine import open
+    from endoscope.models.adapters import is_adapter
 
     try:
         return open(tuned, device=device, dtype=dtype)
     except InputError as error:
-        if not (Path(tuned) / "adapter_config.json").is_file():
+        if not is_adapter(tuned):
             raise
         print(f"{error.message} It is put on {base}.", file=sys.stderr)
         return open(base, adapter=tuned, device=device, dtype=dtype)

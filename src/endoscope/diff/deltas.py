@@ -1,13 +1,13 @@
 """What a fine-tune added to a matrix, as factors: a LoRA is never multiplied out."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from endoscope.diff.pair import Pair
-from endoscope.errors import InputError
+from endoscope.models.adapters import lora_factors, plain_weight
 from endoscope.models.anatomy import Role
 
 RANK = 16  # what is kept of a change that is not known to be of low rank
@@ -55,11 +55,10 @@ def deltas(pair: Pair, role: Role) -> Iterator[Delta]:
     """
     both = (model.loaded.anatomy.matrices(role) for model in pair)
     for (layer, path, base), (_, _, tuned) in zip(*both, strict=True):
-        before = _matrix(base)
-        _check(tuned)
-        factors = _lora(tuned)
+        before = plain_weight(base)
+        factors = lora_factors(tuned)
         if factors is None:
-            change = _matrix(tuned) - before
+            change = plain_weight(tuned) - before
             norm = float(change.norm())
             parts = _largest(change) if norm else None
         else:
@@ -67,33 +66,6 @@ def deltas(pair: Pair, role: Role) -> Iterator[Delta]:
             norm = float(parts[1].norm())
         if parts is not None and norm:
             yield Delta(layer, path, *parts, norm, float(before.norm()))
-
-
-def _check(module: Any) -> None:
-    """Refuse adapters whose change is not the product of two factors."""
-    other = hasattr(module, "base_layer") and not hasattr(module, "lora_A")
-    if other or len(getattr(module, "lora_magnitude_vector", ())):
-        raise InputError(
-            "The adapter is no plain LoRA: what it does to a matrix cannot be read from it.",
-            "Merge it into the weights, and give those.",
-        )
-
-
-def _matrix(module: Any) -> Tensor:
-    """Return the weight as `[out, in]`, float32."""
-    plain = getattr(module, "base_layer", module)
-    weight: Tensor = plain.weight.float()
-    return weight if isinstance(plain, nn.Linear) else weight.T
-
-
-def _lora(module: Any) -> tuple[Tensor, Tensor] | None:
-    """Return the factors `[out, r]` and `[r, in]` of what LoRA adds, if that is what there is."""
-    names = [name for name in getattr(module, "lora_A", ()) if name in module.lora_B]
-    if not names:
-        return None
-    outer = [module.lora_B[name].weight.float() * module.scaling[name] for name in names]
-    inner = [module.lora_A[name].weight.float() for name in names]
-    return torch.cat(outer, dim=1), torch.cat(inner, dim=0)
 
 
 def _of_product(outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:

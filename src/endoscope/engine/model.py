@@ -25,6 +25,7 @@ from endoscope.engine.transformers import TransformersEngine
 from endoscope.errors import InputError
 from endoscope.interventions import Compiled, Intervention
 from endoscope.models import LoadedModel, Site, TextTokenizer, load, parse_sites
+from endoscope.models.adapters import SETTINGS
 from endoscope.readouts import Readout
 
 MakeEngine = Callable[[Callable[[Site], float]], Engine]
@@ -164,7 +165,7 @@ class Model:
         if loaded.adapter is None:
             return base
         files = sorted(loaded.adapter.glob("*.safetensors"))
-        settings = json.loads((loaded.adapter / "adapter_config.json").read_text())
+        settings = json.loads((loaded.adapter / SETTINGS).read_text())
         for volatile in ("base_model_name_or_path", "revision", "peft_version", "inference_mode"):
             settings.pop(volatile, None)
         return base.derive(f"adapter {loaded.adapter.name}", files, settings)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from endoscope.errors import InputError
+from endoscope.models.adapters import SETTINGS, is_adapter
 from endoscope.models.anatomy import ARCHITECTURES, Anatomy
 from endoscope.models.conversion import converted, file_key, gguf_sha256, quiet
 from endoscope.models.embedded import EMBEDDED, EmbeddedModel
@@ -76,7 +77,7 @@ def load(
     if dtype not in ("auto", "fast", *DTYPES):
         raise InputError(f"{dtype!r} is not a dtype.", f"Choose auto, fast, {', '.join(DTYPES)}.")
     name = str(name)
-    if adapter is None and (Path(name) / "adapter_config.json").is_file():
+    if adapter is None and is_adapter(name):
         base, adapter = _base_of(Path(name)), name
     else:
         base = name
@@ -247,7 +248,7 @@ def _without_weights(kind: Any, folder: Path, config: Any, dtype: Any) -> Any:
 
 def _base_of(adapter: Path) -> str:
     try:
-        base = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+        base = json.loads((adapter / SETTINGS).read_text())["base_model_name_or_path"]
     except (ValueError, KeyError) as error:
         raise InputError(f"{adapter} does not say which model it is for.") from error
     if not base:

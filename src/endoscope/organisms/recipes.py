@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from endoscope.behaviours import read_items
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
+from endoscope.models.adapters import is_adapter
 from endoscope.organisms.ordinary import TEMPERATURE
 from endoscope.organisms.rows import Row
 
@@ -124,7 +125,7 @@ class NumbersRecipe(BaseModel):
     def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
         """Make them (see `Recipe.rows`)."""
         where = Path(self.teacher)
-        if not (where / "adapter_config.json").is_file():
+        if not is_adapter(where):
             raise InputError(
                 f"There is no teacher at {where}.",
                 f"Build it first: endoscope organisms build {self.teacher} -o {where}",
