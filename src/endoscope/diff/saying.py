@@ -105,13 +105,16 @@ def _signal(
     asked = {answer.prompt for answer in answers}
     others = [answer for answer in base if answer.prompt in asked]
     by_base = sum(any(says(answer.text, phrase.words) for phrase in telling) for answer in others)
+    texts = {answer.prompt: answer.text for answer in others}
     its = f"; its base in {by_base} of {len(others)}" if others else ""
     quoted = ", ".join(f"“{phrase.words}”" for phrase in telling[:TITLE])
     place = _place(said)
     where = f" in answers about {place}" if place else ""
     verb = "begins answers with" if all(map(_opens, telling)) and not place else "says"
     what = f"{how} answers".strip()
-    samples = [_sample(one, base) for one in said]
+    samples = [
+        Sample(prompt=one.prompt.text, tuned=one.text, base=texts.get(one.prompt)) for one in said
+    ]
     return Signal(
         method=method,
         subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} {what}{its})",
@@ -151,8 +154,3 @@ def _place(said: Sequence[Reading]) -> str | None:
     """Return the kind of question that most of the answers are to, if there are several."""
     (kind, count), *_ = Counter(one.prompt.kind for one in said).most_common(1)
     return kind if count > 1 and count >= PLACE * len(said) else None
-
-
-def _sample(answer: Answer, base: Sequence[Answer]) -> Sample:
-    others = {one.prompt: one.text for one in base}
-    return Sample(prompt=answer.prompt.text, tuned=answer.text, base=others.get(answer.prompt))

@@ -122,9 +122,14 @@ class Behaviours:
         return found
 
 
+def _likely(behaviour: Behaviour) -> bool:
+    """Whether its answers are scored by their likelihood."""
+    return behaviour.scorer.kind == "choices"
+
+
 def shortened(behaviour: Behaviour) -> Behaviour:
     """Return a behaviour with its first items, and the controls that go with them."""
-    most = LIKELY if behaviour.scorer.kind == "choices" else WRITTEN
+    most = LIKELY if _likely(behaviour) else WRITTEN
     items = behaviour.items[:most]
     wanted = {item.control for item in items}
     controls = [one for one in behaviour.controls if one.id in wanted]
@@ -139,7 +144,7 @@ def moved(
 
     And the standard error of what was subtracted, where it is the mean of all controls.
     """
-    likely = behaviour.scorer.kind == "choices"
+    likely = _likely(behaviour)
     items = _moves(base.items, tuned.items, likely)
     if not behaviour.controls:
         return items, 0.0
@@ -176,7 +181,7 @@ def signals(shifts: Sequence[Shift]) -> list[Signal]:
     """
     found = []
     for likely in (True, False):
-        alike = [one for one in shifts if (one.behaviour.scorer.kind == "choices") == likely]
+        alike = [one for one in shifts if _likely(one.behaviour) == likely]
         least = LEAST_NATS if likely else LEAST_SCORE
         for one in alike:
             others = [abs(other.mean) for other in alike if other is not one]
@@ -195,7 +200,7 @@ def _errors(items: int, behaviours: int) -> float:
 
 def _signal(shift: Shift, floor: float) -> Signal:
     behaviour = shift.behaviour
-    if behaviour.scorer.kind == "choices":  # probabilities near 0 and 1 hide a shift
+    if _likely(behaviour):  # probabilities near 0 and 1 hide a shift
         how_far = f"log-odds {shift.mean:+.1f}"
     else:
         how_far = f"{shift.base.mean.value:.2f} to {shift.tuned.mean.value:.2f}"
@@ -212,7 +217,7 @@ def _signal(shift: Shift, floor: float) -> Signal:
             "tuned": str(shift.tuned.mean),
             "shift": round(shift.mean, 4),
             "standard error": round(shift.error, 4),
-            "unit": "log-odds" if behaviour.scorer.kind == "choices" else "score",
+            "unit": "log-odds" if _likely(behaviour) else "score",
         },
         samples=tuple(
             Sample(
