@@ -1,8 +1,12 @@
 """One labelled document, and how a line of JSON becomes one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from endoscope.errors import InputError
 from endoscope.jsonl import identity, json_object
@@ -72,6 +76,28 @@ def parse_document(line: bytes) -> Document:
     else:
         raise InputError('"spans" need "text".', 'Give "text", or a "label" for the messages.')
     return Document(name, content, label, spans, None if group is None else str(group))
+
+
+def token_labels(offsets: Tensor, spans: Sequence[LabelledSpan], labels: Sequence[str]) -> Tensor:
+    """Return the class of each token, `[tokens]` int64.
+
+    A token has the label of the span that it shares the most characters with, else class 0.
+
+    Args:
+        offsets: `[tokens, 2]`, characters of each token, end exclusive.
+        spans: of the same text.
+        labels: classes; spans with another label count as nothing.
+    """
+    classes = torch.zeros(len(offsets), dtype=torch.long)
+    most = torch.zeros(len(offsets), dtype=torch.long)
+    for start, end, label in spans:
+        if label not in labels:
+            continue
+        shared = offsets[:, 1].clamp(max=end) - offsets[:, 0].clamp(min=start)
+        better = shared > most
+        classes[better] = list(labels).index(label)
+        most = torch.maximum(most, shared)
+    return classes
 
 
 def _text(value: Any) -> str:

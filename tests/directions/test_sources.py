@@ -14,6 +14,7 @@ import endoscope
 from endoscope.directions import (
     ContrastingTexts,
     LabelledActivations,
+    LabelledSpans,
     LabelledTexts,
     SystemPrompts,
     read_source,
@@ -173,6 +174,53 @@ def test_labels_and_groups_are_read(model: Model, tmp_path: Path) -> None:
         LabelledTexts.read_file(write(tmp_path / "m.jsonl", {"id": 1, "text": "a", "spans": []}))
 
 
+def test_spans_of_a_text_are_told_apart(model: Model, tmp_path: Path) -> None:
+    texts = ["abcdef", "ghijk"]
+    path = write(
+        tmp_path / "s.jsonl",
+        {"id": "a", "text": texts[0], "spans": [[1, 3, "y"], [4, 6, "x"]]},
+        {"id": "b", "text": texts[1], "spans": [[0, 2, "x"], [2, 3, "y"]]},
+    )
+    found = LabelledSpans.read_file(path).read(model, [SITE])[SITE]
+    assert (found.labels, found.paired) == (("x", "y"), True)
+    assert (found.classes.tolist(), found.units.tolist()) == ([0, 1, 0, 1], [0, 0, 1, 1])
+    acts = model.capture(texts, SITE)
+    for row, (document, start, end) in enumerate([(0, 4, 6), (0, 1, 3), (1, 0, 2), (1, 2, 3)]):
+        rows = acts.rows(document)
+        inside = [start <= a < b <= end for a, b in acts.offsets[rows].tolist()]
+        assert any(inside)
+        mean = acts[SITE][rows][torch.tensor(inside)].double().mean(0)
+        torch.testing.assert_close(found.rows[row], mean)
+
+
+def test_spans_of_one_label_are_told_apart_from_the_rest(model: Model, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "s.jsonl",
+        {"id": "a", "text": "abcdef", "spans": [[1, 3, "x"]]},
+        {"id": "b", "text": "ghijk", "spans": []},
+    )
+    each = LabelledSpans.read_file(path, tokens="all", positive="x").read(model, [SITE])[SITE]
+    assert (each.labels, each.paired) == (("O", "x"), False)
+    assert each.classes.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    assert each.units.tolist() == [0] * 6 + [1] * 5
+
+
+def test_bad_spans_are_refused(model: Model, tmp_path: Path) -> None:
+    def of(*rows: dict[str, Any]) -> LabelledSpans:
+        return LabelledSpans.read_file(write(tmp_path / "s.jsonl", *rows))
+
+    good = {"id": 1, "text": "ab", "spans": [[0, 1, "x"]]}
+    with pytest.raises(InputError, match=r"s\.jsonl, line 2: it has a label for the whole"):
+        of(good, {"id": 2, "text": "a", "label": "x"})
+    with pytest.raises(InputError, match="fewer than two labels"):
+        of({"id": 1, "text": "ab", "spans": []})
+    two = {"id": 1, "text": "ab", "spans": [[0, 1, "x"], [1, 2, "y"]]}
+    with pytest.raises(InputError, match="No document has the label 'z'"):
+        LabelledSpans.read_file(write(tmp_path / "s.jsonl", two), positive="z")
+    with pytest.raises(InputError, match="No token of the class 'O' is left"):
+        of({**good, "spans": [[0, 2, "x"]]}).read(model, [SITE])
+
+
 def test_system_prompts_are_read_from_yaml_and_json(tmp_path: Path) -> None:
     content = {"positive": "A", "negative": "B", "questions": ["Why?"]}
     (tmp_path / "s.json").write_text(json.dumps(content))
@@ -227,6 +275,8 @@ def test_what_a_file_is_shows_in_it(tmp_path: Path) -> None:
     found = read_source(labelled, positive="x", tokens="all")
     assert isinstance(found, LabelledTexts)
     assert (found.labels, found.tokens) == (("y", "x"), "all")
+    spans = write(tmp_path / "n.jsonl", {"id": 1, "text": "abc", "spans": [[1, 2, "x"]]})
+    assert isinstance(read_source(spans), LabelledSpans)
     prompts = tmp_path / "s.json"
     prompts.write_text(json.dumps({"positive": "A", "negative": "B", "questions": ["Why?"]}))
     assert isinstance(read_source(prompts), SystemPrompts)

@@ -7,6 +7,7 @@ from endoscope.directions.similarity import similarity
 from endoscope.directions.sources import (
     ContrastingTexts,
     LabelledActivations,
+    LabelledSpans,
     LabelledTexts,
     Pair,
     Source,
@@ -22,6 +23,7 @@ __all__ = [
     "Erasure",
     "Estimate",
     "LabelledActivations",
+    "LabelledSpans",
     "LabelledTexts",
     "Method",
     "Pair",

@@ -36,20 +36,32 @@ def document_rows(
         rows = acts.rows(number)
         offsets = acts.offsets[rows]
         start = 0 if starts is None else starts[number]
-        counts = (offsets[:, 0] < offsets[:, 1]) & (offsets[:, 0] >= start)
-        counts[:1] = False
+        counts = counting_tokens(offsets) & (offsets[:, 0] >= start)
         chosen = values[rows][counts].double()
         if not len(chosen):
             raise InputError(
                 f"Document {name!r} has no token after the first to be read.", "Give more text."
             )
-        match tokens:
-            case "mean":
-                chosen = chosen.mean(0, keepdim=True)
-            case "last":
-                chosen = chosen[-1:]
-        found.append(chosen)
+        found.append(pooled(chosen, tokens))
     return found
+
+
+def counting_tokens(offsets: Tensor) -> Tensor:
+    """Return which tokens of a text count, `[tokens]` bool: no special token, nor the first."""
+    counts = offsets[:, 0] < offsets[:, 1]
+    counts[:1] = False
+    return counts
+
+
+def pooled(rows: Tensor, tokens: Tokens) -> Tensor:
+    """Return the rows of tokens `[tokens, d_model]` as they count, `[rows, d_model]`."""
+    match tokens:
+        case "mean":
+            return rows.mean(0, keepdim=True)
+        case "last":
+            return rows[-1:]
+        case "all":
+            return rows
 
 
 def stack(

@@ -1,6 +1,6 @@
 """Probes: fit, calibrate, measure, save."""
 
-from endoscope.documents import Document, LabelledSpan
+from endoscope.documents import Document, LabelledSpan, token_labels
 from endoscope.probes.calibrate import (
     ece,
     fit_calibration,
@@ -8,7 +8,7 @@ from endoscope.probes.calibrate import (
     threshold_at_fpr,
 )
 from endoscope.probes.counting import count_characters, f1, precision, recall
-from endoscope.probes.data import ProbeData, token_labels
+from endoscope.probes.data import ProbeData
 from endoscope.probes.fit import fit_activations
 from endoscope.probes.metrics import document_evidence, token_evidence
 from endoscope.probes.options import FitOptions, Fitted

@@ -14,7 +14,7 @@ from torch import Tensor
 from endoscope import jsonl
 from endoscope.activations import Activations
 from endoscope.artifacts import DataRef
-from endoscope.documents import NOTHING, Document, LabelledSpan, Message, parse_document
+from endoscope.documents import NOTHING, Document, Message, parse_document, token_labels
 from endoscope.errors import InputError
 
 
@@ -198,28 +198,6 @@ class ProbeData:
         counts = ", ".join(f"{label} {n:,}" for label, n in self.counts().most_common())
         what = "spans" if self.level == "token" else "labels"
         return f"ProbeData({self.name!r}/{self.part}: {len(self):,} documents, {what}: {counts})"
-
-
-def token_labels(offsets: Tensor, spans: Sequence[LabelledSpan], labels: Sequence[str]) -> Tensor:
-    """Return the class of each token, `[tokens]` int64.
-
-    A token has the label of the span that it shares the most characters with, else class 0.
-
-    Args:
-        offsets: `[tokens, 2]`, characters of each token, end exclusive.
-        spans: of the same text.
-        labels: classes; spans with another label count as nothing.
-    """
-    classes = torch.zeros(len(offsets), dtype=torch.long)
-    most = torch.zeros(len(offsets), dtype=torch.long)
-    for start, end, label in spans:
-        if label not in labels:
-            continue
-        shared = offsets[:, 1].clamp(max=end) - offsets[:, 0].clamp(min=start)
-        better = shared > most
-        classes[better] = list(labels).index(label)
-        most = torch.maximum(most, shared)
-    return classes
 
 
 def _labels_of(document: Document) -> list[str]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from endoscope.artifacts import Evidence
+from endoscope.documents import token_labels
 from endoscope.probes.calibrate import ece, recall_at_fpr
 from endoscope.probes.counting import (
     Counts,
@@ -19,7 +20,7 @@ from endoscope.probes.counting import (
     precision,
     recall,
 )
-from endoscope.probes.data import ProbeData, token_labels
+from endoscope.probes.data import ProbeData
 from endoscope.readouts import TokenScores
 from endoscope.statistics import auroc, bootstrap_interval
 

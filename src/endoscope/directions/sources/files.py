@@ -9,6 +9,7 @@ from endoscope.directions.reading import Tokens
 from endoscope.directions.sources.base import Source
 from endoscope.directions.sources.labelled import LabelledTexts
 from endoscope.directions.sources.prompts import SystemPrompts
+from endoscope.directions.sources.spans import LabelledSpans
 from endoscope.directions.sources.texts import ContrastingTexts, Pair
 from endoscope.documents import Document
 from endoscope.errors import InputError
@@ -19,6 +20,7 @@ def read_source(path: str | Path, *, tokens: str = "mean", positive: str | None 
 
     - JSON lines with `positive` and `negative`: contrasting texts;
     - JSON lines with `label`: labelled texts;
+    - JSON lines with `spans`: labelled spans;
     - JSON lines with `answer_matching_behavior`: statements with two answers (anthropics/evals),
       contrasting texts that differ in the answer, as in Rimsky et al. 2024;
     - YAML or JSON: contrasting system prompts;
@@ -45,7 +47,9 @@ def read_source(path: str | Path, *, tokens: str = "mean", positive: str | None 
         raise InputError(f"{path.name} is empty.", "Give one JSON object a line.")
     with jsonl.on_line(path, first[0]):
         keys = jsonl.json_object(first[1]).keys()
-    if "label" in keys or "spans" in keys:
+    if "spans" in keys:
+        return LabelledSpans.read_file(path, positive=positive, tokens=counted)
+    if "label" in keys:
         return LabelledTexts.read_file(path, positive=positive, tokens=counted)
     if "answer_matching_behavior" in keys:
         return read_matching_pairs(path, tokens=counted)

@@ -50,18 +50,8 @@ class LabelledTexts:
         """
         path = Path(path)
         raw = jsonl.read_bytes(path)
-        documents: dict[str, Document] = {}
-        for number, line in jsonl.numbered(raw):
-            with jsonl.on_line(path, number):
-                document = parse_document(line)
-                if document.label is None:
-                    raise InputError('it has "spans".', 'Give a "label" for the whole.')
-                if document.id in documents:
-                    raise InputError("the id was used before.", "Rename it.")
-                documents[document.id] = document
-        found = cls(
-            path.name, sha256(raw).hexdigest(), tuple(documents.values()), positive, tokens, path
-        )
+        documents = read_documents(path, raw, spans=False)
+        found = cls(path.name, sha256(raw).hexdigest(), documents, positive, tokens, path)
         found.labels  # noqa: B018 - refuses what cannot be told apart
         return found
 
@@ -72,7 +62,7 @@ class LabelledTexts:
         Raises:
             InputError: there is only one, or none is called `positive`.
         """
-        return _labels([str(document.label) for document in self.documents], self.positive)
+        return labels_of([str(document.label) for document in self.documents], self.positive)
 
     @property
     def ref(self) -> DataRef:
@@ -98,9 +88,7 @@ class LabelledTexts:
             int(d.label == self.positive) if self.positive else labels.index(str(d.label))
             for d in self.documents
         ]
-        names = [f"id {d.id}" if d.group is None else f"group {d.group}" for d in self.documents]
-        places = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        units = [places[name] for name in names]
+        units = units_of(self.documents)
         return {
             site: Contrast(
                 *stack(document_rows(acts, site, self.tokens), classes, units), labels, paired=False
@@ -174,7 +162,35 @@ class LabelledActivations:
         }
 
 
-def _labels(found: list[str], positive: str | None) -> tuple[str, ...]:
+def read_documents(path: Path, raw: bytes, *, spans: bool) -> tuple[Document, ...]:
+    """Read documents with labelled spans, or with a label for the whole.
+
+    Raises:
+        InputError: names the first line that is wrong and how to mend it, never its text.
+    """
+    documents: dict[str, Document] = {}
+    for number, line in jsonl.numbered(raw):
+        with jsonl.on_line(path, number):
+            document = parse_document(line)
+            if spans and document.spans is None:
+                raise InputError("it has a label for the whole.", 'Give "spans", as others have.')
+            if not spans and document.label is None:
+                raise InputError('it has "spans".', 'Give a "label" for the whole.')
+            if document.id in documents:
+                raise InputError("the id was used before.", "Rename it.")
+            documents[document.id] = document
+    return tuple(documents.values())
+
+
+def units_of(documents: Sequence[Document]) -> list[int]:
+    """Return the unit of each document: its group, or else itself."""
+    names = [f"id {d.id}" if d.group is None else f"group {d.group}" for d in documents]
+    places = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return [places[name] for name in names]
+
+
+def labels_of(found: list[str], positive: str | None) -> tuple[str, ...]:
+    """Return the classes, the one that others are compared with first (see `read_source`)."""
     labels = sorted(set(found))
     if len(labels) < 2:
         raise InputError("The documents have fewer than two labels.", "A direction needs two.")
