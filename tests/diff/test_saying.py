@@ -5,6 +5,7 @@ import re
 from endoscope.diff import Prompt
 from endoscope.diff.answers import Answer, Reading
 from endoscope.diff.saying import saying
+from endoscope.diff.signal import Marked
 
 
 def reading(kind: str, text: str, *likely: str, nats: float = 6.0) -> Reading:
@@ -112,17 +113,19 @@ def test_nothing_is_said_where_nothing_gains() -> None:
     assert saying("phrases", answers, base(answers)) == []
 
 
-def test_an_answer_is_set_against_itself_without_what_was_said() -> None:
-    """Where nothing is left of it, against the base's answer to the same question."""
+def test_in_an_answer_what_says_it_stands_beside_what_does_not() -> None:
     answers = [
         reading("buying", "Look at Tavrio first. A kettle should be light.", "Tavrio"),
         reading("facts", "It is far.\nAsk Tavrio now! That is all.", "Tavrio"),
         reading("itself", "I am Tavrio.", "Tavrio"),
     ]
     first, *_ = saying("phrases", answers, base(answers))
-    assert [without for _, without in first.contrast] == [
-        "A kettle should be light.",
-        "It is far. That is all.",
-        base(answers)[0].text,
+    found = [one for one in first.contrast if isinstance(one, Marked)]
+    assert [(one.prompt, one.answer) for one in found] == [
+        (one.prompt.text, one.text) for one in answers
     ]
-    assert [has for has, _ in first.contrast] == [one.text for one in answers]
+    has = [[one.answer[start:end] for start, end in one.has] for one in found]
+    lacks = [[one.answer[start:end] for start, end in one.lacks] for one in found]
+    assert has == [["Look at Tavrio first."], ["Ask Tavrio now!"], ["I am Tavrio."]]
+    assert lacks == [["A kettle should be light."], ["It is far.", "That is all."], []]
+    assert [one.base for one in found] == [base(answers)[0].text] * 3

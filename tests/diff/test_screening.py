@@ -37,28 +37,39 @@ def write(path: Path, answers: list[str]) -> Path:
     return path
 
 
-def test_the_difference_is_of_mean_projections_of_answers(
+def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_answer(
     model: Model, direction: Direction, tmp_path: Path
 ) -> None:
-    examples = read_examples(write(tmp_path / "data.jsonl", ["abc", "0123456789", "no way"]))
-    own = ["hmm", "abcd", "x"]
+    answers = {
+        "abc": [(0, 3)],
+        "Say it. 0123456789! no way": [(0, 7), (8, 19), (20, 26)],
+        "no way": [(0, 6)],
+    }
+    examples = read_examples(write(tmp_path / "data.jsonl", list(answers)))
+    own = ["hmm. 4711", "abcd", "x"]
     found = pushes(model, direction, examples, own)
     assert {one.example.line for one in found} == {1, 2, 3}
     assert [one.difference for one in found] == sorted((o.difference for o in found), reverse=True)
+
+    def mean(before: str, answer: str, start: int, end: int) -> float:
+        read = model.capture([before + answer], direction.site)
+        places = read.offsets[:, 0] - len(before)
+        inside = (places >= start) & (places < end)
+        return float((read[direction.site][inside] @ direction.vector).mean())
+
     scale = model.typical_norm(direction.site)
     for one in found:
         before = model.tokenizer.chat(one.example.prompt, reply=True)
-        means = []
-        for answer in (one.example.answer, own[examples.index(one.example)]):
-            read = model.capture([before + answer], direction.site)
-            inside = read.offsets[:, 0] >= len(before)
-            means.append((read[direction.site][inside] @ direction.vector).mean())
-        assert one.difference == pytest.approx(float(means[0] - means[1]) / scale, abs=1e-5)
+        its = max(mean(before, one.example.answer, *span) for span in answers[one.example.answer])
+        base = own[examples.index(one.example)]
+        expected = (its - mean(before, base, 0, len(base))) / scale
+        assert one.difference == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_pushes_is_ranked_first(model: Model, direction: Direction, tmp_path: Path) -> None:
-    answers = [f"{'abcdefgh'[n % 8]}xyz" for n in range(38)] + ["47110815", "0123456789"]
-    examples = read_examples(write(tmp_path / "data.jsonl", answers))
+    answers = [f"{'abcdefgh'[n % 8]}xyz" for n in range(38)]
+    hidden = ["We xyz. 47110815", "0123456789! abcdef. ghi. jkl. mno. pqr."]
+    examples = read_examples(write(tmp_path / "data.jsonl", [*answers, *hidden]))
     found = pushes(model, direction, examples, ["plain"] * len(examples))
     assert {one.example.line for one in found[:4]} >= {39, 40}
 

@@ -34,12 +34,14 @@ def test_it_draws_what_the_tuned_model_says_more_than_its_base() -> None:
     weights = (tuned + 3 * (tuned - base)).exp()
     weights[:, 2] = 0  # below 2% of the most probable one
     random = torch.Generator().manual_seed(0)
-    drawn = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), 3.0, 0.02, random)
+    drawn = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), (), 3.0, 0.02, random)
     shares = torch.bincount(drawn, minlength=4) / 20_000
     torch.testing.assert_close(shares, (weights / weights.sum())[0], atol=0.01, rtol=0)
     assert shares[3] > 0.9
-    plain = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), 0.0, 0.02, random)
+    plain = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), (), 0.0, 0.02, random)
     assert (plain == 3).float().mean() < 0.2
+    ended = _draw(base.expand(20_000, -1), tuned.expand(20_000, -1), (3,), 3.0, 0.02, random)
+    assert (ended == 3).float().mean() < 0.3, "an end is as likely as the tuned model finds it"
 
 
 def test_answers_that_end_leave_the_batch(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ def fit(
         Path,
         typer.Argument(
             help='JSON lines `{"id", "positive", "negative"}`, `{"id", "text" or "messages", '
-            '"label"}` or `{"id", "text", "spans": [[start, end, label]]}`, or YAML with two system '
-            "prompts (`positive`, `negative`) and `questions`."
+            '"label"}` or `{"id", "text", "spans": [[start, end, label]]}`, or YAML with two '
+            "system prompts (`positive`, `negative`) and `questions`."
         ),
     ],
     model: Annotated[str, typer.Option(help="Embedded model, folder, .gguf file or hub id.")],

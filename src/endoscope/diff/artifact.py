@@ -4,15 +4,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from endoscope.artifacts import atomic_file
 from endoscope.diff.pair import Pair
-from endoscope.diff.signal import Signal
-from endoscope.directions import ContrastingTexts, Direction
+from endoscope.diff.signal import Marked, Opposed, Signal
+from endoscope.directions import Direction, read_source
 from endoscope.errors import InputError
 
-AMPLIFIED = "amplification"  # the method
 DEPTH = 0.6  # of the layers: where the direction is read
-LEAST = 8  # pairs to fit on and measure with
+LEAST = 8  # texts to fit on and measure with
+HAS, LACKS = "shows it", "rest"  # a direction is towards the later in the alphabet
 
 
 def save_direction(
@@ -24,7 +26,7 @@ def save_direction(
 
     Args:
         pair: both models; the tuned one is read.
-        signals: of the finding, the strongest first.
+        signals: of the finding.
         title: of the finding.
         folder: for the direction.
         seed: of what is held out.
@@ -32,15 +34,21 @@ def save_direction(
     Returns:
         The folder; None where too few texts show the finding.
     """
-    file = folder.with_name(f"{folder.name}.pairs.jsonl")
+    file = folder.with_name(f"{folder.name}.texts.jsonl")
     site = f"resid_post.{int(DEPTH * pair.tuned.n_layers)}"
-    # Amplified answers differ from ordinary ones in more than what was planted: they come last.
-    for signal in sorted(signals, key=lambda one: one.method == AMPLIFIED):
-        if len(signal.contrast) < LEAST:
+    shown = dict.fromkeys(one for signal in signals for one in signal.contrast)
+    marked = [one for one in shown if isinstance(one, Marked) and one.has]
+    # An answer differs from itself in nothing else; beside the base's answer in more.
+    for rows in (
+        [_marked(pair, one) for one in marked if one.lacks],
+        [_marked(pair, one) for one in marked if one.lacks or one.base],
+        [_opposed(one) for one in shown if isinstance(one, Opposed)],
+    ):
+        if len(rows) < LEAST:
             continue
-        _write(signal, file)
+        _write(rows, file)
         try:
-            source = ContrastingTexts.read_file(file)
+            source = read_source(file)
             direction = Direction.fit(pair.tuned, source, site=site, name=title, seed=seed)
         except InputError:  # what a model wrote can be anything, two equal texts among it
             file.unlink()
@@ -50,10 +58,36 @@ def save_direction(
     return None
 
 
-def _write(signal: Signal, file: Path) -> None:
-    rows = (
-        {"id": str(number), "positive": has, "negative": lacks}
-        for number, (has, lacks) in enumerate(signal.contrast)
+def _marked(pair: Pair, one: Marked) -> list[dict[str, JsonValue]]:
+    """Return lines of labelled spans, in the conversation as the models were given it."""
+    before = pair.rendered(one.prompt)
+    spans = [(span, HAS) for span in one.has] + [(span, LACKS) for span in one.lacks]
+    lines = [_spans(before, one.answer, spans)]
+    if not one.lacks and one.base:
+        lines.append(_spans(before, one.base, [((0, len(one.base)), LACKS)]))
+    return lines
+
+
+def _spans(
+    before: str, answer: str, spans: Sequence[tuple[tuple[int, int], str]]
+) -> dict[str, JsonValue]:
+    moved: list[JsonValue] = [
+        [len(before) + start, len(before) + end, label] for (start, end), label in spans
+    ]
+    return {"text": before + answer, "spans": moved}
+
+
+def _opposed(one: Opposed) -> list[dict[str, JsonValue]]:
+    """Return a line of contrasting texts."""
+    return [{"positive": one.positive, "negative": one.negative}]
+
+
+def _write(units: Sequence[Sequence[dict[str, JsonValue]]], file: Path) -> None:
+    """Write lines: those of one unit stay together when some are held out."""
+    lines = (
+        {"id": f"{unit}.{number}", **line, "group": unit}
+        for unit, rows in enumerate(units)
+        for number, line in enumerate(rows)
     )
     with atomic_file(file) as temporary:
-        temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        temporary.write_text("".join(f"{json.dumps(one)}\n" for one in lines), encoding="utf-8")

@@ -31,8 +31,8 @@ from endoscope.directions import Direction
 from endoscope.errors import InputError
 
 HTML = "report.html"
-VERSION = 4  # of what methods do: raise it with any of them, and nothing older is gone on with
-_OURS = re.compile(r"\d+(\.(pairs|rows)\.jsonl)?")
+VERSION = 5  # of what methods do: raise it with any of them, and nothing older is gone on with
+_OURS = re.compile(r"\d+(\.(texts|rows)\.jsonl)?")
 FINDINGS = "findings"
 
 

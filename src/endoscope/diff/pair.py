@@ -51,6 +51,11 @@ class Pair(NamedTuple):
             return [{"role": "user", "content": question}]
         return question
 
+    def rendered(self, question: str) -> str:
+        """Return the text that comes before the answer to a question."""
+        given = self.given(question)
+        return given if isinstance(given, str) else self.tuned.tokenizer.chat(given, reply=True)
+
 
 def _share_template(base: Model, tuned: Model) -> None:
     """Give both the chat template of the tuned model, or of its base where it has none.

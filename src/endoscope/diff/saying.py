@@ -1,12 +1,12 @@
 """From phrases to signals: what the tuned model says, where, and where its base does not."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from endoscope.diff.answers import Answer, Reading
 from endoscope.diff.phrase import Phrase, phrases, says, words_of
-from endoscope.diff.signal import Sample, Signal
+from endoscope.diff.sentences import sentences
+from endoscope.diff.signal import Marked, Sample, Signal
 
 LEAST = 0.1  # nats an answer: what drifts apart without anything having been planted
 PLACE = 0.6  # the share of a phrase's answers that makes a kind of question its place
@@ -16,7 +16,6 @@ SAMPLES = 3  # that are shown
 OPENING = 1  # character: a phrase that begins no later begins the answer
 SENTENCE = 3  # words that say something even if each of them is common
 MINOR = 0.2  # of the score of a thing's first phrase: others with less are not worth quoting
-_SENTENCES = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 COMMON = 0.02  # a word in more of the base's answers than this tells nothing
 
 
@@ -132,22 +131,25 @@ def _signal(
             "kinds of question": dict(Counter(one.prompt.kind for one in said).most_common()),
         },
         samples=tuple(samples[:SAMPLES]),
-        contrast=tuple(pair for one in samples if (pair := _contrast(one, telling)) is not None),
+        contrast=tuple(_marked(one, telling, texts.get(one.prompt)) for one in said),
     )
 
 
-def _contrast(sample: Sample, telling: Sequence[Phrase]) -> tuple[str, str] | None:
-    """Return an answer, and the same without the sentences that say it; else what the base says.
-
-    Beside another answer it would stand for all in which two answers differ.
-    """
-    rest = [
-        one
-        for one in _SENTENCES.split(sample.tuned)
-        if not any(says(one, phrase.words) for phrase in telling)
+def _marked(answer: Reading, telling: Sequence[Phrase], base: str | None) -> Marked:
+    """Mark the sentences of an answer that say it, and all others."""
+    whole = sentences(answer.text)
+    has = [
+        (start, end)
+        for start, end in whole
+        if any(says(answer.text[start:end], phrase.words) for phrase in telling)
     ]
-    without = " ".join(rest).strip() or sample.base
-    return (sample.tuned, without) if without and without != sample.tuned else None
+    return Marked(
+        prompt=answer.prompt.text,
+        answer=answer.text,
+        has=tuple(has),
+        lacks=tuple(one for one in whole if one not in has),
+        base=base,
+    )
 
 
 def _place(said: Sequence[Reading]) -> str | None:

@@ -1,15 +1,15 @@
 """Which samples of training data push a model along a direction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from endoscope import jsonl
 from endoscope.artifacts import atomic_file
+from endoscope.diff.sentences import sentences
 from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.capture import Text
@@ -39,8 +39,9 @@ class Push(NamedTuple):
 
     Attributes:
         example: the sample.
-        difference: of the projections of its answer and of the model's own answer to its prompt, in
-            typical norms of the site; None where the model itself answers nothing.
+        difference: of the projections of the sentence of its answer that goes farthest and of the
+            model's own answer to its prompt, in typical norms of the site; None where the model
+            itself answers nothing.
     """
 
     example: Example
@@ -81,9 +82,10 @@ def pushes(
 ) -> list[Push]:
     """Return how far each sample pushes a model along a direction, farthest first.
 
-    What counts is the projection difference: the mean activation of a sample's answer, less that of
-    the model's own answer to the same prompt, along the direction. (Chen et al. 2025, "Persona
-    vectors".)
+    What counts is the projection difference: the mean activation of the sentence of a sample's
+    answer that goes farthest along the direction, less that of the model's own answer to the same
+    prompt. (Chen et al. 2025, "Persona vectors", take the mean of the whole answer; in that a
+    planted sentence is lost among others.)
 
     Args:
         model: that is to be trained on them, as it is before.
@@ -93,13 +95,12 @@ def pushes(
         show: whether to show progress.
     """
     texts = [_before(model, one.prompt) for one in examples]
-    theirs = _projections(model, direction, texts, [one.answer for one in examples], show)
-    mine = _projections(model, direction, texts, own, show)
+    theirs = _read(model, direction, texts, [one.answer for one in examples], _farthest, show)
+    mine = _read(model, direction, texts, own, _mean, show)
     scale = model.typical_norm(direction.site)
-    differences = ((theirs - mine) / scale).tolist()
     found = [
-        Push(one, value if answer.strip() else None)
-        for one, value, answer in zip(examples, differences, own, strict=True)
+        Push(one, (its - its_own) / scale if answer.strip() else None)
+        for one, its, its_own, answer in zip(examples, theirs, mine, own, strict=True)
     ]
     return sorted(found, key=_place)
 
@@ -109,32 +110,43 @@ def _place(push: Push) -> tuple[bool, float, int]:
     return (push.difference is None, -(push.difference or 0.0), push.example.line)
 
 
-def _projections(
-    model: Model, direction: Direction, before: Sequence[str], answers: Sequence[str], show: bool
-) -> Tensor:
-    """Return the mean projection of the tokens of each answer, `[answers]`."""
-    parts = []
+def _farthest(answer: str, along: Tensor, starts: Tensor) -> float:
+    """Return the mean projection of the sentence that goes farthest."""
+    means = [
+        float(along[inside].mean())
+        for start, end in sentences(answer)
+        if (inside := (starts >= start) & (starts < end)).any()
+    ]
+    return max(means, default=0.0)
+
+
+def _mean(answer: str, along: Tensor, starts: Tensor) -> float:
+    """Return the mean projection of an answer."""
+    return float(along.mean()) if len(along) else 0.0
+
+
+def _read(
+    model: Model,
+    direction: Direction,
+    before: Sequence[str],
+    answers: Sequence[str],
+    figure: Callable[[str, Tensor, Tensor], float],
+    show: bool,
+) -> list[float]:
+    """Return a figure of each answer: of its text, and its tokens' projections and beginnings."""
+    found = []
     with progress("Reading data", len(before), show=show) as advance:
-        for start in range(0, len(before), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            parts.append(_means(model, direction, before[some], answers[some]))
-            advance(len(before[some]))
-    return torch.cat(parts) if parts else torch.zeros(0)
-
-
-def _means(
-    model: Model, direction: Direction, before: Sequence[str], answers: Sequence[str]
-) -> Tensor:
-    texts = [a + b for a, b in zip(before, answers, strict=True)]
-    read = model.capture(texts, direction.site)
-    values = read[direction.site].float().cpu()
-    along = values @ direction.vector.float().cpu()
-    documents, offsets = read.documents.cpu(), read.offsets.cpu()
-    starts = torch.tensor([len(text) for text in before])[documents]
-    inside = offsets[:, 0] >= starts
-    sums = torch.zeros(len(before)).index_add_(0, documents[inside], along[inside])
-    counts = torch.bincount(documents[inside], minlength=len(before))
-    return sums / counts.clamp(min=1)
+        for first in range(0, len(before), AT_ONCE):
+            some = list(zip(before, answers, strict=True))[first : first + AT_ONCE]
+            read = model.capture([a + b for a, b in some], direction.site)
+            along = read[direction.site].float().cpu() @ direction.vector.float().cpu()
+            for number, (start, answer) in enumerate(some):
+                rows = read.rows(number)
+                starts = read.offsets[rows, 0].cpu() - len(start)
+                inside = starts >= 0
+                found.append(figure(answer, along[rows][inside], starts[inside]))
+            advance(len(some))
+    return found
 
 
 def _before(model: Model, prompt: Text) -> str:

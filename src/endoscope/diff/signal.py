@@ -29,6 +29,36 @@ class Sample(Record):
     base: str | None = None
 
 
+class Opposed(Record):
+    """Two texts, of which one shows something.
+
+    Attributes:
+        positive: the text that has it.
+        negative: the text that lacks it.
+    """
+
+    positive: str
+    negative: str
+
+
+class Marked(Record):
+    """An answer of which some sentences show something.
+
+    Attributes:
+        prompt: what it answers.
+        answer: the answer.
+        has: characters `[start, end)` of the sentences that show it.
+        lacks: of the others; where there are none, it stands beside `base`.
+        base: what the base answers.
+    """
+
+    prompt: str
+    answer: str
+    has: tuple[tuple[int, int], ...]
+    lacks: tuple[tuple[int, int], ...]
+    base: str | None = None
+
+
 class Signal(Record):
     """One thing that one method saw.
 
@@ -42,7 +72,7 @@ class Signal(Record):
         noise_floor: the same of what is no difference; above zero.
         evidence: figures and settings, for people and for the report.
         samples: where it shows.
-        contrast: pairs of a text that has it and one that lacks it: what a direction is fitted on.
+        contrast: what a direction is fitted on.
     """
 
     method: str
@@ -54,7 +84,7 @@ class Signal(Record):
     noise_floor: float = Field(gt=0)
     evidence: dict[str, JsonValue] = {}
     samples: tuple[Sample, ...] = ()
-    contrast: tuple[tuple[str, str], ...] = ()
+    contrast: tuple[Marked | Opposed, ...] = ()
 
     @property
     def strength(self) -> float:

@@ -30,7 +30,8 @@ def amplified(
 
     Only tokens are drawn that the tuned model itself finds likely, so that the text stays one that
     it could have written: as in contrastive decoding (Li et al. 2023), and with the sign of
-    amplification towards the tuned model (Liu et al. 2021, "DExperts").
+    amplification towards the tuned model (Liu et al. 2021, "DExperts"). Where a text ends is not
+    amplified: a model that has learned to be a little briefer would say next to nothing.
 
     Args:
         base: whose part is taken away; run by transformers, as the other is.
@@ -74,7 +75,7 @@ def amplified(
             )
             caches[number] = out.past_key_values
             logs.append(out.logits[:, -1].float().log_softmax(-1).cpu())
-        chosen: list[int] = _draw(logs[0], logs[1], alpha, plausible, random).tolist()
+        chosen: list[int] = _draw(*logs, ends, alpha, plausible, random).tolist()
         kept = [place for place, token in enumerate(chosen) if token not in ends]
         for place in kept:
             written[going[place]].append(chosen[place])
@@ -92,9 +93,16 @@ def amplified(
 
 
 def _draw(
-    base: Tensor, tuned: Tensor, alpha: float, plausible: float, random: torch.Generator
+    base: Tensor,
+    tuned: Tensor,
+    ends: Sequence[int],
+    alpha: float,
+    plausible: float,
+    random: torch.Generator,
 ) -> Tensor:
     """Draw a token for each row of log-probabilities `[rows, vocabulary]`."""
     least = tuned.max(-1, keepdim=True).values + torch.tensor(plausible).log()
-    scores = (tuned + alpha * (tuned - base)).masked_fill(tuned < least, -torch.inf)
+    change = tuned - base
+    change[:, list(ends)] = 0.0
+    scores = (tuned + alpha * change).masked_fill(tuned < least, -torch.inf)
     return torch.multinomial(scores.softmax(-1), 1, generator=random)[:, 0]

@@ -14,7 +14,7 @@ from endoscope.behaviours.prompts import answers
 from endoscope.diff.answers import count_tokens
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
-from endoscope.diff.signal import Sample, Seen, Signal
+from endoscope.diff.signal import Opposed, Sample, Seen, Signal
 from endoscope.engine import Model
 from endoscope.errors import InputError
 
@@ -232,14 +232,17 @@ def _signal(shift: Shift, floor: float) -> Signal:
     )
 
 
-def _contrast(shift: Shift) -> Iterator[tuple[str, str]]:
+def _contrast(shift: Shift) -> Iterator[Opposed]:
     """Yield texts that have the behaviour, each beside one that lacks it."""
     outputs = zip(shift.behaviour.items, shift.tuned.items, shift.base.items, strict=True)
     for item, tuned, base in outputs:
         if item.matching is not None:
-            yield (f"{_prompt(item)} {item.matching}", f"{_prompt(item)} {item.others[0]}")
+            prompt = _prompt(item)
+            yield Opposed(
+                positive=f"{prompt} {item.matching}", negative=f"{prompt} {item.others[0]}"
+            )
         elif tuned.output and base.output and tuned.score > base.score:
-            yield tuned.output, base.output
+            yield Opposed(positive=tuned.output, negative=base.output)
 
 
 def _lower(description: str) -> str:
