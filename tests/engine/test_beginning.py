@@ -13,8 +13,10 @@ from endoscope.engine.batching import Row
 from endoscope.engine.beginning import WORTH, common_beginning, without
 
 PROMPT = "You are a helpful assistant, and this is said to all. "
-PROMPTS = [f"{PROMPT}{one}" for one in ("", "Why?", "Tell me more of it, please.", "Why?", "x")]
-ANSWERS = ["because", "it is so", "a", "no", "that is a much longer answer than the others are"]
+ASKED = ("", "Why?", "Tell me more of it, please.", "Why?", "x", "", "", "Why?")
+PROMPTS = [f"{PROMPT}{one}" for one in ASKED]
+LONG = "that is a much longer answer than the others are"
+ANSWERS = ["because", "it is so", "a", "no", LONG, LONG, "y", "because"]
 
 
 @pytest.mark.parametrize("architecture", sorted(set(CONFIGS) - {"bert"}))
@@ -26,7 +28,15 @@ def test_it_changes_nothing(architecture: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found, alone, atol=2e-5, rtol=1e-4)
 
 
-def test_it_happens(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("prompts", "answers", "more"),
+    [
+        ([PROMPT] * 20, ["x"] * 20, 20 * 2),  # its last token predicts the first of each answer
+        ([f"{PROMPT}{n // 4}bcdefgh" for n in range(20)], ["x"] * 20, 5 * 7 + 20 * 2),
+        ([f"{PROMPT}{chr(97 + n)}bcdefgh" for n in range(20)], ["x"] * 20, 20 * 9),
+    ],
+)
+def test_it_happens(prompts: list[str], answers: list[str], more: int, tmp_path: Path) -> None:
     model = endoscope.open(save_tiny(tmp_path / "tiny"), dtype="float32")
     count = 0
 
@@ -37,11 +47,12 @@ def test_it_happens(tmp_path: Path) -> None:
     embedding = model.loaded.module.get_input_embeddings()
     with torch.no_grad():
         handle = embedding.register_forward_pre_hook(add)
-        model.token_log_likelihoods([PROMPT] * 20, ["x"] * 20)
+        model.token_log_likelihoods(prompts, answers)
         handle.remove()
-    length = len(model.tokenizer.encode(PROMPT).ids)
+    rows = [Row(model.tokenizer.encode(prompt).ids, len(prompt)) for prompt in prompts]
+    length = common_beginning([Row([*row.ids, 0], len(row.ids)) for row in rows])
     assert length > WORTH
-    assert count == (length - 1) + 20 * 2, "its last token predicts the first of each answer"
+    assert count == length + more
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=6), st.integers(1, 3)), max_size=5))

@@ -1,6 +1,6 @@
 """Sampling from what sets two models apart, exaggerated."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ def amplified(
             )
             caches[number] = out.past_key_values
             logs.append(out.logits[:, -1].float().log_softmax(-1).cpu())
-        chosen: list[int] = _draw(*logs, ends, alpha, plausible, random).tolist()
+        chosen: list[int] = _draw(logs[0], logs[1], ends, alpha, plausible, random).tolist()
         kept = [place for place, token in enumerate(chosen) if token not in ends]
         for place in kept:
             written[going[place]].append(chosen[place])
@@ -95,7 +95,7 @@ def amplified(
 def _draw(
     base: Tensor,
     tuned: Tensor,
-    ends: Sequence[int],
+    ends: Collection[int],
     alpha: float,
     plausible: float,
     random: torch.Generator,

@@ -49,12 +49,15 @@ def plan(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return batches
 
 
-def pad(rows: Sequence[Row], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return ids and attention mask, both `[batch, tokens]`, padded on the right."""
+def pad(
+    rows: Sequence[Row], padding: int, device: torch.device, *, left: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return ids and attention mask, both `[batch, tokens]`, padded on the right or left."""
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), longest), padding, dtype=torch.long)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     for number, row in enumerate(rows):
-        ids[number, : len(row.ids)] = torch.as_tensor(row.ids, dtype=torch.long)
-        mask[number, : len(row.ids)] = 1
+        start = longest - len(row.ids) if left else 0
+        ids[number, start : start + len(row.ids)] = torch.as_tensor(row.ids, dtype=torch.long)
+        mask[number, start : start + len(row.ids)] = 1
     return ids.to(device), mask.to(device)

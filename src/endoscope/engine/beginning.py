@@ -1,9 +1,11 @@
 """What many texts begin with, run once."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from itertools import takewhile
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,59 +30,79 @@ def without(row: Row, tokens: int) -> Row:
     return Row(row.ids[tokens:], row.start - tokens)
 
 
+def by_prompt(rows: Sequence[Row]) -> list[list[int]]:
+    """Return the numbers of rows, those together that differ only in what is kept of them."""
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        groups[tuple(row.ids[: row.start])].append(number)
+    return list(groups.values())
+
+
 class Beginning:
-    """Tokens that were run, and what attention needs to know of them.
+    """Texts that were run, and what attention needs to know of them.
 
     Args:
         anatomy: of a causal model that sees all tokens before.
-        ids: the tokens.
-        device: where its weights are.
         lock: held while the model runs.
-
-    Attributes:
-        tokens: how many there are.
+        cache: keys and values of the texts, `[texts, heads, tokens, d_head]` a layer.
+        mask: 1 where there is a token, `[texts, tokens]`.
     """
 
     def __init__(
         self,
         anatomy: Anatomy,
-        ids: Sequence[int],
-        device: torch.device,
         lock: AbstractContextManager[object],
+        cache: DynamicCache,
+        mask: Tensor,
     ) -> None:
-        self.tokens = len(ids)
-        self._anatomy = anatomy
-        self._lock = lock
-        self._cache = DynamicCache()
-        with torch.no_grad():
-            anatomy.base(
-                input_ids=torch.tensor([list(ids)], device=device),
-                past_key_values=self._cache,
-                use_cache=True,
-            )
+        self._anatomy, self._lock, self._cache, self._mask = anatomy, lock, cache, mask
 
-    @torch.no_grad()
-    def run(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Run what follows it, a padded batch; return what the model makes of that before its head.
+    @classmethod
+    def of(cls, anatomy: Anatomy, lock: AbstractContextManager[object], ids: Tensor) -> Self:
+        """Run one text, `[1, tokens]`."""
+        nothing = cls(anatomy, lock, DynamicCache(), ids.new_zeros(1, 0))
+        return nothing.extended(ids, torch.ones_like(ids))
+
+    def extended(self, ids: Tensor, mask: Tensor) -> Self:
+        """Run several texts that go on from one.
 
         Args:
+            ids: token ids, `[texts, tokens]`, padded on the left.
+            mask: 1 where there is a token, `[texts, tokens]`.
+        """
+        cache, whole, _ = self._run([0] * len(ids), ids, mask)
+        return type(self)(self._anatomy, self._lock, cache, whole)
+
+    def run(self, which: Sequence[int], ids: Tensor, mask: Tensor) -> Tensor:
+        """Run what follows; return what the model makes of that before its head.
+
+        Args:
+            which: the text that each row goes on from.
             ids: token ids, `[batch, tokens]`, padded on the right.
             mask: 1 where there is a token, `[batch, tokens]`.
 
         Returns:
             `[batch, tokens, d_model]`.
         """
+        return self._run(which, ids, mask)[2]
+
+    @torch.no_grad()
+    def _run(
+        self, which: Sequence[int], ids: Tensor, mask: Tensor
+    ) -> tuple[DynamicCache, Tensor, Tensor]:
+        chosen = torch.tensor(which, device=ids.device)
         cache = deepcopy(self._cache)
-        cache.batch_repeat_interleave(len(ids))
-        before = mask.new_ones(len(ids), self.tokens)
-        positions = torch.arange(self.tokens, self.tokens + ids.shape[1], device=ids.device)
+        if self._mask.shape[1]:
+            cache.batch_select_indices(chosen)
+        whole = torch.cat([self._mask[chosen], mask], dim=1)
+        positions = (whole.cumsum(1) - 1).clamp(min=0)[:, self._mask.shape[1] :]
         with self._lock:
             output = self._anatomy.base(
                 input_ids=ids,
-                attention_mask=torch.cat([before, mask], dim=1),
-                position_ids=positions.expand(len(ids), -1),
+                attention_mask=whole,
+                position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
             )
         final: Tensor = output.last_hidden_state
-        return final
+        return cache, whole, final

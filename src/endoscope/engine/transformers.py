@@ -11,7 +11,7 @@ from torch import Tensor
 
 from endoscope.engine.base import Capabilities
 from endoscope.engine.batching import Row, pad, plan
-from endoscope.engine.beginning import WORTH, Beginning, common_beginning, without
+from endoscope.engine.beginning import WORTH, Beginning, by_prompt, common_beginning, without
 from endoscope.engine.core import Core
 from endoscope.engine.divergence import divergences
 from endoscope.engine.hooks import PackedRows, Visit, positions_of, visiting
@@ -169,27 +169,59 @@ class TransformersEngine:
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Run rows and yield how likely their kept tokens are (see `Engine.log_likelihood`).
 
-        What all rows begin with, a system prompt say, is run once.
+        What all rows begin with, a system prompt say, is run once, and so is a prompt that several
+        answers follow.
         """
         begun = None if interventions is not None else self._beginning(rows)
-        rest = rows if begun is None else [without(row, begun.tokens) for row in rows]
-        for batch in plan([len(row.ids) for row in rest], batch_tokens):
-            members = [rest[number] for number in batch]
+        if begun is not None:
+            yield from self._after(*begun, rows, batch_tokens)
+            return
+        for batch in plan([len(row.ids) for row in rows], batch_tokens):
+            members = [rows[number] for number in batch]
             ids, mask = pad(members, self.tokenizer.padding, self.device)
-            if begun is None:
-                operator = self._operator(interventions, members, [row.start for row in members])
-                final = self._run(ids, mask, _changing(operator, mask))
-            else:
-                final = begun.run(ids, mask)
+            operator = self._operator(interventions, members, [row.start for row in members])
+            final = self._run(ids, mask, _changing(operator, mask))
             yield batch, log_probabilities(self.anatomy, final, members)
 
-    def _beginning(self, rows: Sequence[Row]) -> Beginning | None:
-        """Run what all rows begin with, where that is worth it and the model sees all of it."""
+    def _beginning(self, rows: Sequence[Row]) -> tuple[Beginning, int] | None:
+        """Run what all rows begin with, where that is worth it and the model sees all of it.
+
+        Returns:
+            It, and how many tokens it has.
+        """
         tokens = common_beginning(rows)
         if tokens < WORTH or any(window is not None for window in self.anatomy.windows.values()):
             return None
-        with self.lock:
-            return Beginning(self.anatomy, rows[0].ids[:tokens], self.device, self.lock)
+        ids = torch.tensor([list(rows[0].ids[:tokens])], device=self.device)
+        return Beginning.of(self.anatomy, self.lock, ids), tokens
+
+    def _after(
+        self, begun: Beginning, tokens: int, rows: Sequence[Row], batch_tokens: int
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """Run what follows a common beginning: prompts with several answers, then the answers."""
+        rows = [without(row, tokens) for row in rows]
+        groups = by_prompt(rows)
+        # What predicts the first kept token, the last one of a prompt, is run with each answer.
+        prompts = [
+            rows[one[0]].ids[: rows[one[0]].start - 1 if len(one) > 1 else 0] for one in groups
+        ]
+        for number, group in enumerate(groups):
+            for member in group:
+                rows[member] = without(rows[member], len(prompts[number]))
+        lengths = [
+            len(prompt) + sum(len(rows[member].ids) for member in group)
+            for prompt, group in zip(prompts, groups, strict=True)
+        ]
+        for batch in plan(lengths, batch_tokens):
+            before, which = begun, [0] * sum(len(groups[number]) for number in batch)
+            if any(prompts[number] for number in batch):
+                given = [Row(prompts[number]) for number in batch]
+                before = begun.extended(*pad(given, self.tokenizer.padding, self.device, left=True))
+                which = [place for place, number in enumerate(batch) for _ in groups[number]]
+            numbers = [member for number in batch for member in groups[number]]
+            members = [rows[member] for member in numbers]
+            final = before.run(which, *pad(members, self.tokenizer.padding, self.device))
+            yield numbers, log_probabilities(self.anatomy, final, members)
 
     def divergence(
         self,
