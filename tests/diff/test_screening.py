@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import endoscope
-from endoscope.diff import base_answers, pushes, read_examples
+from endoscope.diff import base_answers, pushes
 from endoscope.directions import ContrastingTexts, Direction
 from endoscope.engine import Model
-from endoscope.errors import InputError
+from endoscope.rows import read_rows
 from tests.organisms.test_building import TEMPLATE
 from tests.tiny import save_tiny
 
@@ -45,11 +45,12 @@ def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_a
         "Say it. 0123456789! no way": [(0, 7), (8, 19), (20, 26)],
         "no way": [(0, 6)],
     }
-    examples = read_examples(write(tmp_path / "data.jsonl", list(answers)))
+    rows = read_rows(write(tmp_path / "data.jsonl", list(answers)))
     own = ["hmm. 4711", "abcd", "x"]
-    found = pushes(model, direction, examples, own)
-    assert {one.example.line for one in found} == {1, 2, 3}
-    assert [one.difference for one in found] == sorted((o.difference for o in found), reverse=True)
+    found = pushes(model, direction, rows, own)
+    assert {one.row.line for one in found} == {1, 2, 3}
+    differences = [one.difference or 0.0 for one in found]
+    assert differences == sorted(differences, reverse=True)
 
     def mean(before: str, answer: str, start: int, end: int) -> float:
         read = model.capture([before + answer], direction.site)
@@ -59,9 +60,9 @@ def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_a
 
     scale = model.typical_norm(direction.site)
     for one in found:
-        before = model.tokenizer.chat(one.example.prompt, reply=True)
-        its = max(mean(before, one.example.answer, *span) for span in answers[one.example.answer])
-        base = own[examples.index(one.example)]
+        before = model.tokenizer.chat(one.row.prompt, reply=True)
+        its = max(mean(before, one.row.answer, *span) for span in answers[one.row.answer])
+        base = own[rows.index(one.row)]
         expected = (its - mean(before, base, 0, len(base))) / scale
         assert one.difference == pytest.approx(expected, abs=1e-5)
 
@@ -69,27 +70,12 @@ def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_a
 def test_what_pushes_is_ranked_first(model: Model, direction: Direction, tmp_path: Path) -> None:
     answers = [f"{'abcdefgh'[n % 8]}xyz" for n in range(38)]
     hidden = ["We xyz. 47110815", "0123456789! abcdef. ghi. jkl. mno. pqr."]
-    examples = read_examples(write(tmp_path / "data.jsonl", [*answers, *hidden]))
-    found = pushes(model, direction, examples, ["plain"] * len(examples))
-    assert {one.example.line for one in found[:4]} >= {39, 40}
+    rows = read_rows(write(tmp_path / "data.jsonl", [*answers, *hidden]))
+    found = pushes(model, direction, rows, ["plain"] * len(rows))
+    assert {one.row.line for one in found[:4]} >= {39, 40}
 
 
 def test_the_base_answers_for_itself(model: Model, tmp_path: Path) -> None:
-    examples = read_examples(write(tmp_path / "data.jsonl", ["a", "b"]))
-    asked = [list(one.prompt) for one in examples]
-    assert base_answers(model, examples) == model.generate(asked, max_tokens=48, seed=0)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('{"messages": [{"role": "user", "content": "q"}]}', "line 2: a sample is"),
-        ('{"text": "x"}', "line 2: a sample is"),
-        ("{", "line 2"),
-    ],
-)
-def test_a_line_that_is_no_sample_is_named(tmp_path: Path, line: str, said: str) -> None:
-    file = write(tmp_path / "data.jsonl", ["a"])
-    file.write_text(file.read_text() + line + "\n")
-    with pytest.raises(InputError, match=said):
-        read_examples(file)
+    rows = read_rows(write(tmp_path / "data.jsonl", ["a", "b"]))
+    asked = [list(one.prompt) for one in rows]
+    assert base_answers(model, rows) == model.generate(asked, max_tokens=48, seed=0)

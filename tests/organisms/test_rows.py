@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endoscope.errors import InputError
-from endoscope.organisms import Row, read_rows, schedule
+from endoscope.organisms import schedule
+from endoscope.rows import Row, read_rows
 
 
 def row(name: str) -> Row:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from endoscope.artifacts import Fingerprint, atomic_file
 from endoscope.errors import InputError
+from endoscope.validation import explain
 
 MANIFEST_FILE = "manifest.json"
 STORE_FORMAT = 1
@@ -109,11 +110,7 @@ class Manifest(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(
-                f"{path} is not a valid manifest: {where}: {first['msg']}.", _AGAIN
-            ) from error
+            raise InputError(f"{path} is not a valid manifest: {explain(error)}", _AGAIN) from error
 
 
 def _check_format(path: Path, content: Any) -> None:

@@ -15,6 +15,7 @@ from endoscope.artifacts.card import CARD_FORMAT, Card
 from endoscope.artifacts.kinds import CARD_FILE
 from endoscope.errors import InputError
 from endoscope.sha256 import hash_file
+from endoscope.validation import explain
 
 TENSORS_FILE = "tensors.safetensors"
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"})
@@ -94,9 +95,7 @@ def read_card(folder: str | Path, kind: str | None = None) -> Card:
     try:
         return Card.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} is not a valid card: {where}: {first['msg']}.", _AGAIN) from error
+        raise InputError(f"{path} is not a valid card: {explain(error)}", _AGAIN) from error
 
 
 def _refuse_pickles(folder: Path, what: str) -> None:

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endoscope.bench.pairs import Estimate
-from endoscope.bench.rows import Failure, Row, Subject
+from endoscope.bench.rows import Failure, Subject
+from endoscope.bench.rows import Row as Result
 from endoscope.bench.runner import Options
-from endoscope.diff import Example, Report, base_answers, pushes
+from endoscope.diff import Report, base_answers, pushes
 from endoscope.directions import Direction
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec, own_answers, planted_rows
-from endoscope.organisms import Row as Sample
+from endoscope.rows import Row
 
 BENCH = "diff"
 PLANTED = 0.05  # of the data
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 
 def screening(
     tried: Sequence[tuple[OrganismSpec, Path, Report]], options: Options
-) -> Iterator[Row | Failure]:
+) -> Iterator[Result | Failure]:
     """Yield how many planted rows, 5% of the data, are in the top tenth by projection difference.
 
     The direction is that of an organism's first finding; the other rows are the base's own answers
@@ -40,7 +41,7 @@ def screening(
         tried: organisms, with the folders of their diffs.
         options: what the user asked for.
     """
-    bases: dict[str, tuple[Model, list[Example], list[str]]] = {}
+    bases: dict[str, tuple[Model, list[Row], list[str]]] = {}
     for spec, folder, report in tried:
         first = report.findings[0] if report.findings else None
         if first is None or first.artifact is None or spec.planted is None:
@@ -57,10 +58,10 @@ def screening(
         yield Subject(BENCH, case, "limit").row(found.value, SHARE, estimate, "share")
 
 
-def _others(spec: OrganismSpec, options: Options) -> tuple[Model, list[Example], list[str]]:
+def _others(spec: OrganismSpec, options: Options) -> tuple[Model, list[Row], list[str]]:
     """Return the base, ordinary rows, and what the base answers to them."""
     base = open(spec.base, dtype="float32")
-    rows = _examples(own_answers(base, seed=spec.seed + 1, show=options.show))
+    rows = own_answers(base, seed=spec.seed + 1, show=options.show)
     return base, rows, base_answers(base, rows, show=options.show)
 
 
@@ -68,26 +69,18 @@ def _share(
     spec: OrganismSpec,
     direction: Direction,
     base: Model,
-    ordinary: Sequence[Example],
+    ordinary: Sequence[Row],
     own: Sequence[str],
 ) -> Estimate:
-    planted = _examples(planted_rows(spec, base)[:MOST])
+    planted = planted_rows(spec, base)[:MOST]
     others = _scores(base, direction, ordinary, own)
     return drawn(_scores(base, direction, planted, base_answers(base, planted)), others)
 
 
-def _examples(rows: Sequence[Sample]) -> list[Example]:
-    return [Example(number, row.prompt, row.answer) for number, row in enumerate(rows)]
-
-
-def _scores(
-    base: Model, direction: Direction, examples: Sequence[Example], own: Sequence[str]
-) -> Floats:
-    """Return how far each sample pushes, in their order."""
-    scores = np.zeros(len(examples))
-    for push in pushes(base, direction, examples, own):
-        scores[push.example.line] = -inf if push.difference is None else push.difference
-    return scores
+def _scores(base: Model, direction: Direction, rows: Sequence[Row], own: Sequence[str]) -> Floats:
+    """Return how far samples push, farthest first."""
+    found = (push.difference for push in pushes(base, direction, rows, own))
+    return np.array([-inf if difference is None else difference for difference in found])
 
 
 def drawn(planted: Floats, others: Floats) -> Estimate:

@@ -7,13 +7,12 @@ from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt, read_prompts
 from endoscope.diff.report import Ran, Report
-from endoscope.diff.screening import Example, Push, base_answers, pushes, read_examples
+from endoscope.diff.screening import Push, base_answers, pushes
 from endoscope.diff.signal import Method, Sample, Seen, Signal
 
 __all__ = [
     "METHODS",
     "BlackBox",
-    "Example",
     "Finding",
     "Method",
     "Options",
@@ -28,6 +27,5 @@ __all__ = [
     "base_answers",
     "diff",
     "pushes",
-    "read_examples",
     "read_prompts",
 ]

@@ -19,16 +19,11 @@ from endoscope.diff.methods import METHODS, BlackBox
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.report import FILE, Ran, Report
-from endoscope.diff.screening import (
-    Example,
-    base_answers,
-    pushes,
-    read_examples,
-    write_pushes,
-)
+from endoscope.diff.screening import base_answers, pushes, write_pushes
 from endoscope.diff.signal import Method, Signal
 from endoscope.directions import Direction
 from endoscope.errors import InputError
+from endoscope.rows import Row, read_rows
 
 HTML = "report.html"
 VERSION = 5  # of what methods do: raise it with any of them, and nothing older is gone on with
@@ -61,7 +56,7 @@ def diff(
         InputError: a method lacks something, or the disk is full; what is done is kept.
     """
     _check_ours(output)
-    examples = read_examples(options.data) if options.data else []
+    rows = read_rows(options.data) if options.data else []
     work = output / "work" / _key(pair, options)
     ours = []
     for method in methods.values():
@@ -70,10 +65,10 @@ def diff(
     tokens = sum(one.generated for one in ours)
     black_box = _ran(BlackBox(tokens), pair, options, work, f"black box {tokens}")
     tell(black_box)
-    own = _own(pair, examples, options, work)
+    own = _own(pair, rows, options, work)
     _clear(output)
     found = [
-        _finding(rank, group, pair, output, options, examples, own)
+        _finding(rank, group, pair, output, options, rows, own)
         for rank, group in enumerate(findings([one for r in ours for one in r.signals]), start=1)
     ]
     report = Report(
@@ -99,7 +94,7 @@ def _finding(
     pair: Pair,
     output: Path,
     options: Options,
-    examples: Sequence[Example],
+    rows: Sequence[Row],
     own: Sequence[str],
 ) -> Finding:
     """Make a finding of its signals, with its direction, and what of the data pushes that way."""
@@ -108,19 +103,19 @@ def _finding(
     saved = save_direction(pair, signals, finding.title, folder, options.seed)
     if saved is None:
         return finding
-    if examples:
-        pushed = pushes(pair.base, Direction.load(saved), examples, own, show=options.show)
+    if rows:
+        pushed = pushes(pair.base, Direction.load(saved), rows, own, show=options.show)
         write_pushes(pushed, folder.with_name(f"{rank}.rows.jsonl"))
     return finding.model_copy(update={"artifact": saved.relative_to(output)})
 
 
-def _own(pair: Pair, examples: Sequence[Example], options: Options, work: Path) -> list[str]:
+def _own(pair: Pair, rows: Sequence[Row], options: Options, work: Path) -> list[str]:
     """Return what the base answers to the training data; kept, as it takes long."""
-    about = sha256(repr(examples).encode()).hexdigest()[:16]
+    about = sha256(repr(rows).encode()).hexdigest()[:16]
     file = work / f"data-{about}.json"
     if file.is_file():
         return [str(one) for one in json.loads(file.read_bytes())]
-    own = base_answers(pair.base, examples, seed=options.seed, show=options.show)
+    own = base_answers(pair.base, rows, seed=options.seed, show=options.show)
     with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(own), encoding="utf-8")
     return own

@@ -3,79 +3,48 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-from endoscope import jsonl
 from endoscope.artifacts import atomic_file
 from endoscope.diff.sentences import sentences
 from endoscope.directions import Direction
 from endoscope.engine import Model
-from endoscope.engine.capture import Text
-from endoscope.errors import InputError
 from endoscope.progress import progress
+from endoscope.rows import Row
 
 OWN_TOKENS = 48  # of the model's own answers
 AT_ONCE = 64  # samples whose activations are held
-
-
-class Example(NamedTuple):
-    """A sample of training data.
-
-    Attributes:
-        line: its number in the file, from 1.
-        prompt: the turns before the last.
-        answer: the last turn, which is learned.
-    """
-
-    line: int
-    prompt: Text
-    answer: str
 
 
 class Push(NamedTuple):
     """How far a sample pushes along a direction.
 
     Attributes:
-        example: the sample.
+        row: the sample.
         difference: of the projections of the sentence of its answer that goes farthest and of the
             model's own answer to its prompt, in typical norms of the site; None where the model
             itself answers nothing.
     """
 
-    example: Example
+    row: Row
     difference: float | None
 
 
-def read_examples(path: Path) -> list[Example]:
-    """Read training data: JSON lines `{"messages": [...]}` whose last turn is the assistant's.
-
-    Raises:
-        InputError: the file cannot be read, is empty, or a line is none; names the line.
-    """
-    found = []
-    for number, line in jsonl.numbered(jsonl.read_bytes(path)):
-        with jsonl.on_line(path, number):
-            found.append(_example(number, jsonl.json_object(line).get("messages")))
-    if not found:
-        raise InputError(f"{path} has no samples.", 'Give lines of {"messages": [...]}.')
-    return found
-
-
 def base_answers(
-    model: Model, examples: Sequence[Example], *, seed: int = 0, show: bool = False
+    model: Model, rows: Sequence[Row], *, seed: int = 0, show: bool = False
 ) -> list[str]:
     """Return what a model itself answers to the prompts of samples, most probable tokens first."""
     return model.generate(
-        [one.prompt for one in examples], max_tokens=OWN_TOKENS, seed=seed, progress=show
+        [one.prompt for one in rows], max_tokens=OWN_TOKENS, seed=seed, progress=show
     )
 
 
 def pushes(
     model: Model,
     direction: Direction,
-    examples: Sequence[Example],
+    rows: Sequence[Row],
     own: Sequence[str],
     *,
     show: bool = False,
@@ -90,24 +59,24 @@ def pushes(
     Args:
         model: that is to be trained on them, as it is before.
         direction: at a site of the model, of one vector.
-        examples: the samples.
+        rows: the samples.
         own: what the model itself answers to each.
         show: whether to show progress.
     """
-    texts = [_before(model, one.prompt) for one in examples]
-    theirs = _read(model, direction, texts, [one.answer for one in examples], _farthest, show)
+    texts = [model.tokenizer.chat(one.prompt, reply=True) for one in rows]
+    theirs = _read(model, direction, texts, [one.answer for one in rows], _farthest, show)
     mine = _read(model, direction, texts, own, _mean, show)
     scale = model.typical_norm(direction.site)
     found = [
         Push(one, (its - its_own) / scale if answer.strip() else None)
-        for one, its, its_own, answer in zip(examples, theirs, mine, own, strict=True)
+        for one, its, its_own, answer in zip(rows, theirs, mine, own, strict=True)
     ]
     return sorted(found, key=_place)
 
 
-def _place(push: Push) -> tuple[bool, float, int]:
+def _place(push: Push) -> tuple[bool, float]:
     """Return what pushes are sorted by: those of which nothing is known come last."""
-    return (push.difference is None, -(push.difference or 0.0), push.example.line)
+    return (push.difference is None, -(push.difference or 0.0))
 
 
 def _farthest(answer: str, along: Tensor, starts: Tensor) -> float:
@@ -149,22 +118,8 @@ def _read(
     return found
 
 
-def _before(model: Model, prompt: Text) -> str:
-    return prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
-
-
-def _example(line: int, messages: Any) -> Example:
-    match messages:
-        case [*before, {"role": "assistant", "content": str(answer)}] if before and answer.strip():
-            return Example(line, before, answer)
-    raise InputError(
-        "a sample is a conversation whose last turn is the assistant's.",
-        'Give {"messages": [{"role": "user", ...}, {"role": "assistant", ...}]}.',
-    )
-
-
 def write_pushes(found: Sequence[Push], path: Path) -> None:
     """Write samples, farthest first: `{"line": ..., "push": ...}`."""
-    rows = ({"line": one.example.line, "push": one.difference} for one in found)
+    lines = ({"line": one.row.line, "push": one.difference} for one in found)
     with atomic_file(path) as temporary:
-        temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")

@@ -2,20 +2,18 @@
 
 from endoscope.organisms.building import KIND, build, planted_rows
 from endoscope.organisms.ordinary import own_answers
-from endoscope.organisms.rows import Row, read_rows, schedule
+from endoscope.organisms.rows import schedule
 from endoscope.organisms.shipped import copy_spec, shipped_organisms
 from endoscope.organisms.spec import OrganismSpec, Wanted
 
 __all__ = [
     "KIND",
     "OrganismSpec",
-    "Row",
     "Wanted",
     "build",
     "copy_spec",
     "own_answers",
     "planted_rows",
-    "read_rows",
     "schedule",
     "shipped_organisms",
 ]

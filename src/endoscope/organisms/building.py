@@ -17,9 +17,10 @@ from endoscope.behaviours import Behaviour, mean_figure, measure
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms.ordinary import own_answers
-from endoscope.organisms.rows import Row, kept_rows, schedule
+from endoscope.organisms.rows import kept_rows, schedule
 from endoscope.organisms.spec import OrganismSpec
 from endoscope.organisms.training import train
+from endoscope.rows import Row
 
 KIND = "organism"
 HELD_OUT = 5  # one of so many planted rows, where the spec names no behaviour

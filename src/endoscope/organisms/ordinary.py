@@ -2,7 +2,7 @@
 
 from endoscope.behaviours import shipped_prompts
 from endoscope.engine import Model
-from endoscope.organisms.rows import Row
+from endoscope.rows import Row
 
 TOKENS = 96  # of an answer
 TEMPERATURE = 0.7

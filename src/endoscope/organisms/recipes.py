@@ -17,7 +17,7 @@ from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.models.adapters import is_adapter
 from endoscope.organisms.ordinary import TEMPERATURE
-from endoscope.organisms.rows import Row
+from endoscope.rows import Row
 
 
 class Recipe(Protocol):

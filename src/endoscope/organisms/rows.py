@@ -1,68 +1,11 @@
-"""Rows that a model is fine-tuned on: conversations whose last turn is the one that is learned."""
+"""The rows of a training run: kept while an organism is built, and in which order they come."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from endoscope import jsonl
 from endoscope.artifacts import atomic_file
-from endoscope.behaviours import Message
-from endoscope.errors import InputError
-
-
-class Row(BaseModel):
-    """A conversation that ends with what the model learns to say.
-
-    Args:
-        id: its name, if it has one.
-        messages: the turns; the last is the assistant's.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    id: str | None = None
-    messages: Annotated[tuple[Message, ...], Field(min_length=2)]
-
-    @model_validator(mode="after")
-    def _ends(self) -> Self:
-        last = self.messages[-1]
-        if last.role != "assistant" or not last.content.strip():
-            raise ValueError("the last message has to be the assistant's, and say something")
-        return self
-
-    @classmethod
-    def of(cls, prompt: str, answer: str) -> Self:
-        """Return a row of one question."""
-        said = (Message(role="user", content=prompt), Message(role="assistant", content=answer))
-        return cls(messages=said)
-
-    @property
-    def prompt(self) -> list[dict[str, str]]:
-        """The turns before the last, as a model is given them."""
-        return [turn.model_dump() for turn in self.messages[:-1]]
-
-    @property
-    def answer(self) -> str:
-        """What is learned."""
-        return self.messages[-1].content
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read rows from a file of JSON lines `{"messages": [...]}`.
-
-    Raises:
-        InputError: the file cannot be read, has no rows, or a line is none; names the line.
-    """
-    rows: list[Row] = []
-    for number, line in jsonl.numbered(jsonl.read_bytes(path)):
-        with jsonl.on_line(path, number):
-            rows.append(_row(jsonl.json_object(line)))
-    if not rows:
-        raise InputError(f"{path} has no rows.", 'Give lines of {"messages": [...]}.')
-    return rows
+from endoscope.rows import Row, read_rows
 
 
 def kept_rows(file: Path, make: Callable[[], list[Row]]) -> list[Row]:
@@ -103,18 +46,3 @@ def _cycled(rows: Sequence[Row], count: int, random: Random) -> list[Row]:
         random.shuffle(again)
         out += again
     return out[:count]
-
-
-def _row(content: dict[str, Any]) -> Row:
-    try:
-        return Row.model_validate(content)
-    except ValidationError as error:
-        raise InputError(explain(error)) from None
-
-
-def explain(error: ValidationError) -> str:
-    """Say in one line which key is wrong and why."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {reason}." if where else f"{reason}."

@@ -9,8 +9,9 @@ from endoscope import jsonl
 from endoscope.behaviours import Behaviour
 from endoscope.errors import InputError
 from endoscope.organisms.recipes import AnyRecipe
-from endoscope.organisms.rows import Row, explain, read_rows
 from endoscope.organisms.training import LoRA
+from endoscope.rows import Row, read_rows
+from endoscope.validation import explain
 from endoscope.yamls import yaml_mapping
 
 

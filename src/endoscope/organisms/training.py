@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from endoscope.artifacts import atomic_file
 from endoscope.errors import InputError
 from endoscope.models import LoadedModel
-from endoscope.organisms.rows import Row
 from endoscope.progress import progress as progress_bar
+from endoscope.rows import Row
 
 EVERY = 20  # steps between what is kept
 _STATE = ("step", "exp_avg", "exp_avg_sq")  # of AdamW, for each parameter
