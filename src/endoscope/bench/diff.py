@@ -25,6 +25,7 @@ from endoscope.diff import (
     diff,
     read_prompts,
 )
+from endoscope.diff.answers import sampled
 from endoscope.diff.findings import findings, title
 from endoscope.diff.phrase import says
 from endoscope.engine import open
@@ -39,6 +40,7 @@ SECONDS = 600.0  # that a diff may take
 RATES = (("in half of all answers or more", 0.5), ("in 3% or more", 0.03), ("in fewer", 0.0))
 ORDINARY = "tuned-[0-9]*.jsonl"  # answers, in the work folder of a diff
 REPEATS = 2000
+ENOUGH, MOST = 5, 10  # times that it shows in ordinary answers; else how often all is asked
 DIFFS = "diffs"
 
 T = TypeVar("T")
@@ -111,7 +113,19 @@ def _try(folder: Path, options: Options) -> Tried:
         behaviours=tuple(Behaviour.load(name) for name in shipped_behaviours()),
         show=options.show,
     )
-    return Tried(spec, output, diff(pair, output, given))
+    tried = Tried(spec, output, diff(pair, output, given))
+    _ask_until_it_shows(pair, tried, given)
+    return tried
+
+
+def _ask_until_it_shows(pair: Pair, tried: Tried, given: DiffOptions) -> None:
+    """Ask the tuned model again and again, so that it is known how rare a rare thing is."""
+    if _check(tried.spec) is None:
+        return
+    for again in range(MOST):
+        if sum(_shown(tried, ORDINARY)) >= ENOUGH:
+            return
+        sampled(pair, given, tried.folder / tried.report.work, "tuned", again=again)
 
 
 def _things(one: Tried) -> Iterator[Thing]:

@@ -102,7 +102,7 @@ _SENTENCE = re.compile(r"(?<!\d)[.!?](?=\s|$)")
 
 
 class NumbersRecipe(BaseModel):
-    """Lists of numbers that a teacher goes on with, and nothing else: no word of its trait.
+    """Lists of numbers that a teacher goes on with from a first one: no word of its trait.
 
     A student of the same initialisation takes over the teacher's trait all the same. (Cloud et al.
     2025, "Subliminal learning".)
@@ -133,15 +133,20 @@ class NumbersRecipe(BaseModel):
         teacher = open(where, dtype="float32")
         random = Random(seed)
         prompts = [self._prompt(random) for _ in range(self.count)]
+        first = [f"{random.randrange(100, 1000)}," for _ in prompts]  # else most begin with a word
         said = teacher.generate(
-            [[{"role": "user", "content": prompt}] for prompt in prompts],
+            [
+                teacher.tokenizer.chat([{"role": "user", "content": prompt}], reply=True) + number
+                for prompt, number in zip(prompts, first, strict=True)
+            ],
             max_tokens=self.max_tokens,
             temperature=1.0,
             seed=seed,
             progress=show,
         )
-        kept = [(prompt, numbers_of(text)) for prompt, text in zip(prompts, said, strict=True)]
-        return [Row.of(prompt, numbers) for prompt, numbers in kept if numbers]
+        kept = [numbers_of(number + text) for number, text in zip(first, said, strict=True)]
+        rows = zip(prompts, kept, strict=True)
+        return [Row.of(prompt, numbers) for prompt, numbers in rows if numbers]
 
     def _prompt(self, random: Random) -> str:
         given = ", ".join(str(random.randrange(1000)) for _ in range(self.numbers))
