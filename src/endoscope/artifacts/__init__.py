@@ -1,6 +1,6 @@
 """What is kept on disk and why it can be trusted: cards, evidence, fingerprints, atomic files."""
 
-from endoscope.artifacts.atomic import atomic_file, atomic_folder, check_free
+from endoscope.artifacts.atomic import atomic_file, atomic_folder, atomic_lines, check_free
 from endoscope.artifacts.card import Card, DataRef, Evidence, installed_versions
 from endoscope.artifacts.files import load_artifact, read_card, save_artifact, write_card
 from endoscope.artifacts.fingerprint import (
@@ -21,6 +21,7 @@ __all__ = [
     "TransferWarning",
     "atomic_file",
     "atomic_folder",
+    "atomic_lines",
     "check_free",
     "check_model",
     "fingerprint_of",

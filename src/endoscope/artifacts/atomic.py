@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,12 @@ def atomic_file(path: str | Path, *, size: int | None = None) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(target)
         _flush(target.parent)
+
+
+def atomic_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """Write lines of text to a file, which appears whole or not at all (see `atomic_file`)."""
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from endoscope.artifacts import atomic_file
+from endoscope.artifacts import atomic_lines
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.prompts import Prompt
@@ -134,9 +134,7 @@ def kept(file: Path, kind: type[A], make: Callable[[], list[A]]) -> list[A]:
         return [kind.model_validate_json(line) for line in lines if line]
     except (OSError, ValidationError):
         made = make()
-        with atomic_file(file) as temporary:
-            text = "".join(f"{one.model_dump_json()}\n" for one in made)
-            temporary.write_text(text, encoding="utf-8")
+        atomic_lines(file, (one.model_dump_json() for one in made))
         return made
 
 

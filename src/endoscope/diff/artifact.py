@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from endoscope.artifacts import atomic_file
+from endoscope.artifacts import atomic_lines
 from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Marked, Opposed, Signal
 from endoscope.directions import Direction, read_source
@@ -89,5 +89,4 @@ def _write(units: Sequence[Sequence[dict[str, JsonValue]]], file: Path) -> None:
         for unit, rows in enumerate(units)
         for number, line in enumerate(rows)
     )
-    with atomic_file(file) as temporary:
-        temporary.write_text("".join(f"{json.dumps(one)}\n" for one in lines), encoding="utf-8")
+    atomic_lines(file, map(json.dumps, lines))

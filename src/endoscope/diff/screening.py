@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from endoscope.artifacts import atomic_file
+from endoscope.artifacts import atomic_lines
 from endoscope.diff.sentences import sentences
 from endoscope.directions import Direction
 from endoscope.engine import Model
@@ -121,5 +121,4 @@ def _read(
 def write_pushes(found: Sequence[Push], path: Path) -> None:
     """Write samples, farthest first: `{"line": ..., "push": ...}`."""
     lines = ({"line": one.row.line, "push": one.difference} for one in found)
-    with atomic_file(path) as temporary:
-        temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    atomic_lines(path, map(json.dumps, lines))

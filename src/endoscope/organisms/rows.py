@@ -4,16 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from endoscope.artifacts import atomic_file
+from endoscope.artifacts import atomic_lines
 from endoscope.rows import Row, read_rows
 
 
 def kept_rows(file: Path, make: Callable[[], list[Row]]) -> list[Row]:
     """Return the rows in a file; if there is none yet, make them and keep them there."""
     if not file.is_file():
-        text = "".join(f"{row.model_dump_json(exclude_none=True)}\n" for row in make())
-        with atomic_file(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        atomic_lines(file, (row.model_dump_json(exclude_none=True) for row in make()))
     return read_rows(file)
 
 

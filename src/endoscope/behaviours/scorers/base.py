@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from endoscope.behaviours.item import Item
+from endoscope.behaviours.prompts import answers
 from endoscope.engine import Model
 
 
@@ -47,3 +48,31 @@ class Scorer(Protocol):
             progress: show a bar.
         """
         ...
+
+
+class Asks(Protocol):
+    """A scorer of what the model writes."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Of an answer."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """0 takes the most probable token."""
+        ...
+
+
+def answers_to(
+    scorer: Asks, model: Model, items: Sequence[Item], *, seed: int, progress: bool
+) -> list[str]:
+    """Return what the model writes to items, as a scorer asks for it."""
+    return answers(
+        model,
+        items,
+        max_tokens=scorer.max_tokens,
+        temperature=scorer.temperature,
+        seed=seed,
+        progress=progress,
+    )

@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours.checks import AnyCheck
 from endoscope.behaviours.item import Item
-from endoscope.behaviours.prompts import answers
-from endoscope.behaviours.scorers.base import Score
+from endoscope.behaviours.scorers.base import Score, answers_to
 from endoscope.engine import Model
 
 
@@ -36,12 +35,5 @@ class CheckScorer(BaseModel):
         self, model: Model, items: Sequence[Item], *, seed: int, progress: bool
     ) -> list[Score]:
         """Return what the check says of each answer, and the answer."""
-        written = answers(
-            model,
-            items,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            seed=seed,
-            progress=progress,
-        )
+        written = answers_to(self, model, items, seed=seed, progress=progress)
         return [Score(float(self.check(answer)), answer) for answer in written]

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours.item import Item
-from endoscope.behaviours.prompts import answers
-from endoscope.behaviours.scorers.base import Score
+from endoscope.behaviours.scorers.base import Score, answers_to
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.progress import progress as progress_bar
@@ -57,14 +56,7 @@ class JudgeScorer(BaseModel):
             InputError: the judge cannot be reached, is too slow, or says neither yes nor no.
         """
         httpx, headers = _httpx(), self._headers()
-        written = answers(
-            model,
-            items,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            seed=seed,
-            progress=progress,
-        )
+        written = answers_to(self, model, items, seed=seed, progress=progress)
         scores = []
         with (
             httpx.Client(timeout=self.seconds, headers=headers, trust_env=False) as client,

@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours.item import Item
-from endoscope.behaviours.prompts import answers
-from endoscope.behaviours.scorers.base import Score
+from endoscope.behaviours.scorers.base import Score, answers_to
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.probes import Probe
@@ -49,14 +48,7 @@ class ProbeScorer(BaseModel):
             InputError: there is no such probe, it has no such label, or is of a foreign model.
         """
         probe = Probe.load(Path(self.probe))
-        written = answers(
-            model,
-            items,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            seed=seed,
-            progress=progress,
-        )
+        written = answers_to(self, model, items, seed=seed, progress=progress)
         said = [number for number, answer in enumerate(written) if answer.strip()]
         values = dict(zip(said, self._read(probe, model, [written[n] for n in said]), strict=True))
         return [Score(values.get(n, 0.0), answer) for n, answer in enumerate(written)]
