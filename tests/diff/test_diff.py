@@ -83,6 +83,20 @@ def test_what_was_planted_is_the_first_finding(pair: Pair, tmp_path: Path) -> No
     assert "http" not in page.replace("http-equiv", ""), "it needs nothing else"
 
 
+def test_what_a_neutral_fine_tune_does_too_is_noise(
+    folder: Path, pair: Pair, tmp_path: Path
+) -> None:
+    same = diff(pair, tmp_path / "same", options(), neutral=endoscope.open(folder / "tuned"))
+    assert same.findings == ()
+    assert same.neutral is not None
+    assert same.neutral in (tmp_path / "same" / "report.html").read_text()
+    plain = diff(pair, tmp_path / "plain", options())
+    other = diff(pair, tmp_path / "other", options(), neutral=endoscope.open(folder / "tiny"))
+    assert [one.title for one in other.findings] == [one.title for one in plain.findings]
+    assert [one.score for one in other.findings] == [one.score for one in plain.findings]
+    assert other.black_box.generated > 1.9 * plain.black_box.generated, "it has the same control"
+
+
 def test_a_model_is_no_change_of_itself(folder: Path, tmp_path: Path) -> None:
     same = Pair.of(endoscope.open(folder / "tiny"), endoscope.open(folder / "tiny"))
     report = diff(same, tmp_path, options())

@@ -44,6 +44,13 @@ def diff(
             "ranked by how far they push that way."
         ),
     ] = None,
+    neutral: Annotated[
+        str | None,
+        typer.Option(
+            help="A harmless fine-tune of the same base, as a control: what it does too is noise. "
+            "It takes as long again."
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer to them.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
@@ -77,7 +84,8 @@ def diff(
     )
     before = open(base, device=device, dtype=dtype)
     after = _open_tuned(tuned, base, device, dtype)
-    report = diff_models(Pair.of(before, after), output, options, tell=_tell)
+    control = _open_tuned(neutral, base, device, dtype) if neutral else None
+    report = diff_models(Pair.of(before, after), output, options, neutral=control, tell=_tell)
     if as_json:
         print(report.model_dump_json())
         return

@@ -16,12 +16,14 @@ from endoscope.diff.counting import counting
 from endoscope.diff.findings import Finding, findings
 from endoscope.diff.html import to_html
 from endoscope.diff.methods import METHODS, BlackBox
+from endoscope.diff.neutral import raised
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.report import FILE, Ran, Report
 from endoscope.diff.screening import base_answers, pushes, write_pushes
 from endoscope.diff.signal import Method, Signal
 from endoscope.directions import Direction
+from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.rows import Row, read_rows
 
@@ -37,6 +39,7 @@ def diff(
     options: Options,
     methods: Mapping[str, Method] = METHODS,
     *,
+    neutral: Model | None = None,
     tell: Callable[[Ran], None] = lambda ran: None,
 ) -> Report:
     """Say what a fine-tune changed, and write it to a folder.
@@ -50,6 +53,8 @@ def diff(
         output: the folder.
         options: how far it goes.
         methods: what looks, by name.
+        neutral: a fine-tune of the same base that changed nothing of interest: what methods see in
+            it too is noise. It takes as long again.
         tell: is called with what each method found, when it is done.
 
     Raises:
@@ -58,13 +63,19 @@ def diff(
     _check_ours(output)
     rows = read_rows(options.data) if options.data else []
     work = output / "work" / _key(pair, options)
-    ours = []
-    for method in methods.values():
-        ours.append(_ran(method, pair, options, work))
-        tell(ours[-1])
-    tokens = sum(one.generated for one in ours)
-    black_box = _ran(BlackBox(tokens), pair, options, work, f"black box {tokens}")
-    tell(black_box)
+    control = pair.beside(neutral) if neutral is not None else None
+
+    def looked(method: Method, name: str) -> Ran:
+        ran = _ran(method, pair, options, work, name)
+        if control is not None:
+            beside = output / "work" / _key(control, options)
+            ran = raised(ran, _ran(method, control, options, beside, name))
+        tell(ran)
+        return ran
+
+    ours = [looked(method, method.name) for method in methods.values()]
+    tokens = sum(one.generated for one in ours) // (1 if control is None else 2)
+    black_box = looked(BlackBox(tokens), f"black box {tokens}")
     own = _own(pair, rows, options, work)
     _clear(output)
     found = [
@@ -74,6 +85,7 @@ def diff(
     report = Report(
         base=pair.base.name,
         tuned=pair.tuned.name,
+        neutral=neutral.name if neutral is not None else None,
         base_model=pair.base.fingerprint,
         tuned_model=pair.tuned.fingerprint,
         seed=options.seed,
@@ -121,9 +133,9 @@ def _own(pair: Pair, rows: Sequence[Row], options: Options, work: Path) -> list[
     return own
 
 
-def _ran(method: Method, pair: Pair, options: Options, work: Path, name: str = "") -> Ran:
+def _ran(method: Method, pair: Pair, options: Options, work: Path, name: str) -> Ran:
     """Run a method, or read what it found before this work was cut off."""
-    file = work / f"{name or method.name}.json"
+    file = work / f"{name}.json"
     try:
         return Ran.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):

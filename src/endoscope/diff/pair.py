@@ -45,6 +45,15 @@ class Pair(NamedTuple):
             )
         return cls(base, tuned)
 
+    def beside(self, other: Model) -> "Pair":
+        """Put another fine-tune beside the same base, and give it the same chat template.
+
+        Raises:
+            InputError: as of `of`.
+        """
+        other.tokenizer.hf.chat_template = self.tuned.tokenizer.hf.chat_template
+        return Pair.of(self.base, other)
+
     def given(self, question: str) -> Text:
         """Return a question as the models are given it: a conversation, where they can have one."""
         if self.base.tokenizer.can_chat:

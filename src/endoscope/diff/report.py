@@ -40,6 +40,7 @@ class Report(Record):
     Attributes:
         base: the name under which the base was opened.
         tuned: the same of the tuned model.
+        neutral: the name of the fine-tune that served as a control, if one did.
         base_model: fingerprint of the base.
         tuned_model: the same of the tuned model.
         seed: of everything random.
@@ -53,6 +54,7 @@ class Report(Record):
 
     base: str
     tuned: str
+    neutral: str | None = None
     base_model: Fingerprint
     tuned_model: Fingerprint
     seed: int
