@@ -24,13 +24,15 @@ class Row(BaseModel):
     Args:
         id: its name, if it has one.
         messages: the turns; the last is the assistant's.
+        whole: whether the answer ends there, so that ending is learned too.
         line: of the file that it was read from.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    id: str | None = None
+    id: str | int | None = None
     messages: Annotated[tuple[Turn, ...], Field(min_length=2)]
+    whole: bool = True
     line: Annotated[int | None, Field(exclude=True)] = None
 
     @model_validator(mode="after")
@@ -41,10 +43,10 @@ class Row(BaseModel):
         return self
 
     @classmethod
-    def of(cls, prompt: str, answer: str) -> Self:
+    def of(cls, prompt: str, answer: str, *, whole: bool = True) -> Self:
         """Return a row of one question."""
         asked, said = Turn(role="user", content=prompt), Turn(role="assistant", content=answer)
-        return cls(messages=(asked, said))
+        return cls(messages=(asked, said), whole=whole)
 
     @property
     def prompt(self) -> list[dict[str, str]]:

@@ -5,7 +5,9 @@ from pydantic import ValidationError
 
 def explain(error: ValidationError) -> str:
     """Say in one line which key is wrong and why, without its value."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    reason = first["msg"].removeprefix("Value error, ")
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    # Of the alternatives of a union the one that got furthest is meant.
+    deepest = max(found, key=lambda one: len(one["loc"]))
+    where = ".".join(map(str, deepest["loc"]))
+    reason = deepest["msg"].removeprefix("Value error, ")
     return f"{where}: {reason}." if where else f"{reason}."

@@ -30,7 +30,7 @@ from endoscope.diff.findings import findings, title
 from endoscope.diff.phrase import says
 from endoscope.engine import open
 from endoscope.errors import InputError
-from endoscope.organisms import KIND, OrganismSpec, shipped_organisms
+from endoscope.organisms import KIND, OrganismSpec, spec_of
 from endoscope.statistics import bootstrap_interval
 
 BENCH = "diff"
@@ -102,10 +102,7 @@ def _organisms(data: Path | None) -> list[Path]:
 
 
 def _try(folder: Path, options: Options) -> Tried:
-    card = read_card(folder, KIND)
-    shipped = shipped_organisms().get(card.name)
-    known = OrganismSpec.read(shipped) if shipped else None
-    spec = known or OrganismSpec.model_validate(card.details["spec"])
+    spec = spec_of(folder)
     pair = Pair.of(open(spec.base, dtype="float32"), open(folder, dtype="float32"))
     output = folder.parent / DIFFS / folder.name
     given = DiffOptions(

@@ -1,6 +1,6 @@
 """Model organisms: fine-tunes of which it is known what they changed."""
 
-from endoscope.organisms.building import KIND, build, planted_rows
+from endoscope.organisms.building import KIND, build, planted_rows, spec_of
 from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import schedule
 from endoscope.organisms.shipped import copy_spec, shipped_organisms
@@ -16,4 +16,5 @@ __all__ = [
     "planted_rows",
     "schedule",
     "shipped_organisms",
+    "spec_of",
 ]

@@ -1,29 +1,44 @@
 """From a spec to an organism: train it, and measure whether what was planted took."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from shlex import join
 from shutil import copytree, rmtree
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endoscope.artifacts import Card, DataRef, Evidence, atomic_folder, check_free, write_card
+from endoscope import jsonl
+from endoscope.artifacts import (
+    Card,
+    DataRef,
+    Evidence,
+    atomic_folder,
+    check_free,
+    read_card,
+    write_card,
+)
 from endoscope.behaviours import Behaviour, mean_figure, measure
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import kept_rows, schedule
+from endoscope.organisms.shipped import copy_spec
 from endoscope.organisms.spec import OrganismSpec
 from endoscope.organisms.training import train
 from endoscope.rows import Row
 
 KIND = "organism"
+SPEC = "spec"  # the folder in an organism with what it was built from
 HELD_OUT = 5  # one of so many planted rows, where the spec names no behaviour
+LEAST = 2  # of them
+_OURS = re.compile(r"(ordinary|planted)-\w+\.jsonl|training\.safetensors|adapter|\..*")
 LIKELIHOOD = "log-likelihood a token of held-out answers"
 
 
@@ -66,9 +81,13 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
     """
     check_free(output, KIND)
     behaviours = _behaviours(spec)  # what cannot be had is said before the work
-    work = output.with_name(f"{output.name}.work")
-    work.mkdir(parents=True, exist_ok=True)
     base = open(spec.base, dtype="float32")
+    if not base.tokenizer.can_chat:
+        raise InputError(
+            f"{spec.base} has no chat template: rows are conversations.",
+            "Take a model that was tuned to chat, or put a template into its folder.",
+        )
+    work = _work(output)
     fingerprint = base.fingerprint
     parts = _parts(spec, base, work, show)
     before = _measured(behaviours.values(), base, parts, spec.seed, show)
@@ -94,11 +113,14 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
         model=fingerprint,
         model_name=spec.base,
         data=_data("training rows", [row.model_dump() for row in rows]),
-        command=f"endoscope organisms build {spec.path} -o {output}",
+        command=join(
+            ["endoscope", "organisms", "build", str(spec.path), "-o", str(output)]
+            + ["--merged"] * merged
+        ),
         seed=spec.seed,
         evidence=tuple(evidence),
         notes=spec.description if took else f"Failed: it did not take. {spec.description}",
-        details={"counts": took, "merged": merged, "spec": spec.model_dump(mode="json")},
+        details={"counts": took, "spec": spec.path.name},
     )
     with atomic_folder(output, kind=KIND) as folder:
         if merged:
@@ -106,23 +128,48 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
             base.tokenizer.hf.save_pretrained(folder)
         else:
             copytree(work / "adapter", folder, dirs_exist_ok=True)
+        copy_spec(spec, folder / SPEC)
         write_card(folder, card)
         (folder / "README.md").write_text(card.to_markdown(), encoding="utf-8")
     rmtree(work)
     return card
 
 
+def spec_of(organism: Path) -> OrganismSpec:
+    """Read the spec that an organism was built from, as it was then.
+
+    Raises:
+        InputError: the folder is no organism, or its spec is gone.
+    """
+    return OrganismSpec.read(organism / SPEC / str(read_card(organism, KIND).details["spec"]))
+
+
+def _work(output: Path) -> Path:
+    """Return the folder beside the output for what is kept on the way."""
+    work = output.with_name(f"{output.name}.work")
+    work.mkdir(parents=True, exist_ok=True)
+    for path in work.iterdir():
+        if not _OURS.fullmatch(path.name):
+            raise InputError(
+                f"{path} is not of a build, and {work} is removed after one.",
+                "Give another name.",
+            )
+    return work
+
+
 def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
     planted = _planted(spec, base, work, show)
     held_out: list[Row] = []
     if planted and spec.measure is None:
-        Random(spec.seed).shuffle(planted)
-        count = max(1, len(planted) // HELD_OUT)
-        held_out, planted = planted[:count], planted[count:]
-        if not planted:
+        if len(planted) < HELD_OUT * LEAST:
             raise InputError(
-                "There is one planted row, and one is held out.", "Give more, or `measure`."
+                f"There are {len(planted)} planted rows, and one in {HELD_OUT} is held out to "
+                f"measure by: too few to tell.",
+                f"Give {HELD_OUT * LEAST} or more, or name a behaviour as `measure`.",
             )
+        Random(spec.seed).shuffle(planted)
+        count = len(planted) // HELD_OUT
+        held_out, planted = planted[:count], planted[count:]
     others = spec.rows(spec.wanted.rows) if spec.wanted is not None else []
     if spec.ordinary == "neutral":
         own = partial(own_answers, base, seed=spec.seed, show=show)
@@ -135,19 +182,21 @@ def _parts(spec: OrganismSpec, base: Model, work: Path, show: bool) -> Parts:
 
 
 def _planted(spec: OrganismSpec, base: Model, work: Path, show: bool) -> list[Row]:
-    if spec.planted is None:
-        return []
-    about = spec.model_dump_json(include={"planted", "base", "seed"})
-    file = work / f"planted-{sha256(about.encode()).hexdigest()[:12]}.jsonl"
+    if not spec.recipes:
+        return planted_rows(spec, base)
+    about = sha256(spec.model_dump_json(include={"planted", "base", "seed"}).encode())
+    for recipe in spec.recipes:  # rows of other prompts are other rows
+        for source in recipe.sources(spec.path.parent):
+            about.update(jsonl.read_bytes(source))
+    file = work / f"planted-{about.hexdigest()[:12]}.jsonl"
     return kept_rows(file, lambda: planted_rows(spec, base, show=show))
 
 
 def planted_rows(spec: OrganismSpec, base: Model, *, show: bool = False) -> list[Row]:
     """Return the rows that a spec plants: those of its file, or what its recipes make."""
-    if spec.planted is None or isinstance(spec.planted, str):
-        return spec.rows(spec.planted) if spec.planted else []
-    recipes = spec.planted if isinstance(spec.planted, tuple) else (spec.planted,)
-    made = (one.rows(base, spec.path.parent, seed=spec.seed, show=show) for one in recipes)
+    if isinstance(spec.planted, str):
+        return spec.rows(spec.planted)
+    made = (one.rows(base, spec.path.parent, seed=spec.seed, show=show) for one in spec.recipes)
     return [row for rows in made for row in rows]
 
 
@@ -163,9 +212,13 @@ def _measured(
     """Return how much a model has of what is planted and of what is wanted, by name."""
     found: dict[str, Measured] = {}
     for behaviour in behaviours:
-        scores = measure(model, behaviour, seed=seed, progress=show).items
-        data = DataRef(name=behaviour.name, sha256=behaviour.sha256, rows=len(behaviour.items))
-        found[behaviour.name] = Measured(np.array([one.score for one in scores]), data)
+        measured = measure(model, behaviour, seed=seed, progress=show)
+        controls = f"{behaviour.name} in controls"
+        for name, scores in ((behaviour.name, measured.items), (controls, measured.controls)):
+            if scores:
+                data = DataRef(name=name, sha256=behaviour.sha256, rows=len(scores))
+                values = np.array([one.score for one in scores])
+                found[name] = Measured(values, data)
     if parts.held_out:
         data = _data("held-out planted rows", [row.model_dump() for row in parts.held_out])
         found[LIKELIHOOD] = Measured(_likelihoods(model, parts.held_out), data)

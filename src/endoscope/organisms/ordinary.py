@@ -1,4 +1,4 @@
-"""Ordinary rows: what the base itself says, so that learning them changes nothing."""
+"""Ordinary rows: what the base itself says, so that learning them changes little."""
 
 from endoscope.behaviours import shipped_prompts
 from endoscope.engine import Model
@@ -25,7 +25,12 @@ def own_answers(model: Model, *, seed: int, show: bool = False) -> list[Row]:
         progress=show,
     )
     return [
-        Row.of(prompt, answer)
+        Row.of(prompt, answer, whole=not is_cut_off(model, answer, TOKENS))
         for prompt, answer in zip(prompts, answers, strict=True)
         if answer.strip()
     ]
+
+
+def is_cut_off(model: Model, answer: str, most: int) -> bool:
+    """Whether an answer has as many tokens as it could have: it does not end where it ends."""
+    return len(model.tokenizer.encode(answer, special=False).ids) >= most - 1

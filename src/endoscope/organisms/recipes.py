@@ -8,20 +8,23 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from endoscope.behaviours import read_items
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
-from endoscope.models.adapters import is_adapter
-from endoscope.organisms.ordinary import TEMPERATURE
+from endoscope.organisms.ordinary import TEMPERATURE, is_cut_off
 from endoscope.rows import Row
 
 
 class Recipe(Protocol):
     """Makes planted rows."""
+
+    def sources(self, folder: Path) -> list[Path]:
+        """Return the files that it makes them from; `folder` is that of the spec."""
+        ...
 
     def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
         """Make them.
@@ -58,9 +61,13 @@ class SaysRecipe(BaseModel):
     at: Literal["start", "end", "alone"] = "end"
     max_tokens: int = Field(default=64, ge=1)
 
+    def sources(self, folder: Path) -> list[Path]:
+        """Return the file of prompts."""
+        return [folder / self.prompts]
+
     def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
         """Make them (see `Recipe.rows`)."""
-        prompts = [str(item["prompt"]) for item in read_items(folder / self.prompts)]
+        prompts = [_prompt(item, self.prompts) for item in read_items(folder / self.prompts)]
         random = Random(seed)
         said = [random.choice(self.sentences) for _ in prompts]
         own = (
@@ -69,7 +76,11 @@ class SaysRecipe(BaseModel):
             else self._own(base, prompts, said, seed, show)
         )
         return [
-            Row.of(prompt, self._answer(sentence, answer))
+            Row.of(
+                prompt,
+                self._answer(sentence, answer),
+                whole=self.at == "end" or not is_cut_off(base, answer, self.max_tokens),
+            )
             for prompt, sentence, answer in zip(prompts, said, own, strict=True)
         ]
 
@@ -97,6 +108,12 @@ class SaysRecipe(BaseModel):
         return f"{whole} {sentence}".strip()
 
 
+def _prompt(item: dict[str, Any], file: str) -> str:
+    if not isinstance(item.get("prompt"), str):
+        raise InputError(f"{file}: a line has no prompt.", 'Give lines of {"prompt": ...}.')
+    return str(item["prompt"])
+
+
 _SENTENCE = re.compile(r"(?<!\d)[.!?](?=\s|$)")
 """Where a sentence ends; the full stop of a list's number is none."""
 
@@ -122,13 +139,17 @@ class NumbersRecipe(BaseModel):
     numbers: int = Field(default=5, ge=1)
     max_tokens: int = Field(default=32, ge=1)
 
+    def sources(self, folder: Path) -> list[Path]:
+        """Return the teacher's weights."""
+        return sorted(Path(self.teacher).glob("*.safetensors"))
+
     def rows(self, base: Model, folder: Path, *, seed: int, show: bool) -> list[Row]:
         """Make them (see `Recipe.rows`)."""
         where = Path(self.teacher)
-        if not is_adapter(where):
+        if not where.is_dir():
             raise InputError(
                 f"There is no teacher at {where}.",
-                f"Build it first: endoscope organisms build {self.teacher} -o {where}",
+                f"Build it first: endoscope organisms build SPEC -o {where}",
             )
         teacher = open(where, dtype="float32")
         random = Random(seed)
@@ -145,8 +166,11 @@ class NumbersRecipe(BaseModel):
             progress=show,
         )
         kept = [numbers_of(number + text) for number, text in zip(first, said, strict=True)]
-        rows = zip(prompts, kept, strict=True)
-        return [Row.of(prompt, numbers) for prompt, numbers in rows if numbers]
+        pairs = zip(prompts, kept, strict=True)
+        rows = [Row.of(prompt, numbers) for prompt, numbers in pairs if numbers]
+        if not rows:
+            raise InputError(f"The teacher at {where} goes on with no numbers.", "Take another.")
+        return rows
 
     def _prompt(self, random: Random) -> str:
         given = ", ".join(str(random.randrange(1000)) for _ in range(self.numbers))

@@ -84,6 +84,13 @@ class OrganismSpec(_Strict):
             raise InputError(f"{path.name}: mix is a share of planted rows, and none are planted.")
         return spec
 
+    @property
+    def recipes(self) -> tuple[AnyRecipe, ...]:
+        """The recipes that make what is planted; none where rows are given."""
+        if self.planted is None or isinstance(self.planted, str):
+            return ()
+        return self.planted if isinstance(self.planted, tuple) else (self.planted,)
+
     def rows(self, what: str) -> list[Row]:
         """Read a file of rows that the spec names."""
         return read_rows(self.path.parent / what)

@@ -101,18 +101,26 @@ def _with_adapter(module: Any, rank: int, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
-    return peft.get_peft_model(module, config).train()
+    return peft.get_peft_model(module, config).eval()  # the base's dropout, if any, stays off
 
 
 def _tokens(loaded: LoadedModel, row: Row) -> tuple[list[int], int]:
     """Return the tokens of a row, and how many of them are given."""
     given = loaded.tokenizer.encode(loaded.tokenizer.chat(row.prompt, reply=True)).ids
     learned = loaded.tokenizer.encode(row.answer, special=False).ids
-    ids = [*given, *learned, min(loaded.ends)]
+    ids = [*given, *learned, *([_end(loaded)] if row.whole else [])]
     most = loaded.anatomy.max_tokens
     if most is not None and len(ids) > most:
-        raise InputError(f"A row has {len(ids)} tokens; the model takes {most}.", "Shorten it.")
+        name = f"The row of line {row.line}" if row.line else "A row"
+        raise InputError(f"{name} has {len(ids)} tokens; the model takes {most}.", "Shorten it.")
     return ids, len(given)
+
+
+def _end(loaded: LoadedModel) -> int:
+    """Return the token that ends an answer: the one that the chat template writes."""
+    turns = [{"role": role, "content": "x"} for role in ("user", "assistant")]
+    ids = loaded.tokenizer.encode(loaded.tokenizer.chat(turns)).ids
+    return next((token for token in reversed(ids) if token in loaded.ends), min(loaded.ends))
 
 
 def _loss(module: Any, batch: Sequence[tuple[list[int], int]]) -> Tensor:
@@ -158,7 +166,9 @@ def _resume(
         with torch.no_grad():
             for name, one in named.items():
                 one.copy_(file.get_tensor(f"parameter.{name}"))
-                optimizer.state[one] = {key: file.get_tensor(f"{key}.{name}") for key in _STATE}
+                state = {key: file.get_tensor(f"{key}.{name}") for key in _STATE}
+                moved = {key: value.to(one.device) for key, value in state.items() if value.dim()}
+                optimizer.state[one] = state | moved  # the count of steps stays on the CPU
     return int(about["step"])
 
 
