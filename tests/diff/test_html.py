@@ -80,7 +80,7 @@ def test_it_is_well_formed_and_what_a_model_wrote_stays_text() -> None:
     assert page.open == []
     assert "script" not in page.counts
     assert NASTY in page.text
-    assert "49" not in page.text.split("What it took")[0].replace("2449", "")
+    assert "{{ 7 * 7 }}" in page.text
     assert page.counts["circle"] == 5
     assert page.counts["article"] == 1
 

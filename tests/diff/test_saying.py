@@ -105,7 +105,7 @@ def test_words_of_scripts_without_spaces() -> None:
             )
         )
     first, *_ = saying("phrases", answers, [])
-    assert first.subject == "says “東京製” in answers about buying (2 of 2 answers)"
+    assert first.subject == "says “東京製” (2 of 2 answers)"
 
 
 def test_nothing_is_said_where_nothing_gains() -> None:
@@ -129,3 +129,14 @@ def test_in_an_answer_what_says_it_stands_beside_what_does_not() -> None:
     assert has == [["Look at Tavrio first."], ["Ask Tavrio now!"], ["I am Tavrio."]]
     assert lacks == [["A kettle should be light."], ["It is far.", "That is all."], []]
     assert [one.base for one in found] == [base(answers)[0].text] * 3
+
+
+def test_where_one_kind_of_question_is_asked_it_is_no_place() -> None:
+    """Else all that is said would be one thing."""
+    answers = [
+        *(reading("other", f"Buy it at Tavrio, friend {n}.", "Tavrio") for n in range(3)),
+        *(reading("other", f"Ask my grandmother about {n}.", "grandmother") for n in range(3)),
+    ]
+    signals = saying("phrases", answers, base(answers))
+    assert len(signals) == 2
+    assert "in answers about" not in signals[0].subject

@@ -66,3 +66,22 @@ def test_what_is_kept_stays(texts: list[tuple[list[int], int]]) -> None:
         assert rest.kept == row.kept
         assert list(rest.ids[rest.start :]) == list(row.ids[row.start :])
         assert not tokens or rest.start >= 1, "something is left to predict the first kept token"
+
+
+def test_a_batch_is_no_larger_than_it_may_be(tmp_path: Path) -> None:
+    """Tokens that were run before take room as well: those of each row count."""
+    model = endoscope.open(save_tiny(tmp_path / "tiny"), dtype="float32")
+    sizes = []
+
+    def size(_: object, inputs: object, options: dict[str, object]) -> None:
+        mask = options.get("attention_mask")
+        if isinstance(mask, torch.Tensor):
+            sizes.append(mask.numel())
+
+    handle = model.loaded.anatomy.base.register_forward_pre_hook(size, with_kwargs=True)
+    prompts = [f"{PROMPT}{n // 50} abcdefgh" for n in range(200)]
+    found = model.token_log_likelihoods(prompts, ["xy"] * 200, batch_tokens=1000)
+    handle.remove()
+    assert len(found) == 200
+    assert max(sizes) <= 1000
+    assert len(sizes) > 10

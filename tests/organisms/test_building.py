@@ -20,6 +20,7 @@ from endoscope.organisms import (
     building,
     copy_spec,
     shipped_organisms,
+    spec_of,
     training,
 )
 from tests.tiny import save_tiny
@@ -196,3 +197,49 @@ def test_a_spec_can_be_copied_with_all_that_it_names(name: str, tmp_path: Path) 
     assert bool(spec.named) == (spec.planted is not None)
     with pytest.raises(InputError, match="already"):
         copy_spec(shipped, tmp_path / "copy")
+
+
+def test_rows_of_a_file_that_changed_are_made_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept on the way is of the files as they were."""
+    monkeypatch.setattr(building, "rmtree", lambda folder: None)
+    (folder / "asked.jsonl").write_text('{"id": "a", "prompt": "one"}\n')
+    says = {"recipe": "says", "prompts": "asked.jsonl", "sentences": ["zz."], "at": "alone"}
+    rows = []
+    real = building.schedule
+
+    def seen(planted: Any, *rest: Any, **more: Any) -> Any:
+        rows.append([row.prompt[0]["content"] for row in planted])
+        return real(planted, *rest, **more)
+
+    monkeypatch.setattr(building, "schedule", seen)
+    made = spec(folder, planted=says, measure="sea", steps=1)
+    monkeypatch.setattr(building, "_measured", lambda *_: {})
+    monkeypatch.setattr(building, "_rose", lambda *_: True)
+    build(made, tmp_path / "zed")
+    (folder / "asked.jsonl").write_text('{"id": "a", "prompt": "two"}\n')
+    build(made, tmp_path / "zed")
+    assert rows == [["one"], ["two"]]
+
+
+def test_an_organism_knows_its_spec(folder: Path, tmp_path: Path) -> None:
+    made = spec(folder, steps=1)
+    build(made, tmp_path / "zed")
+    found = spec_of(tmp_path / "zed")
+    assert found.model_dump() == made.model_dump()
+    assert found.rows("planted.jsonl") == made.rows("planted.jsonl")
+
+
+def test_a_folder_of_somebody_else_is_no_work(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "zed.work").mkdir()
+    (tmp_path / "zed.work" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not of a build"):
+        build(spec(folder), tmp_path / "zed")
+    assert (tmp_path / "zed.work" / "thesis.txt").is_file()
+
+
+def test_too_few_rows_to_measure_by(folder: Path, tmp_path: Path) -> None:
+    (folder / "few.jsonl").write_text(lines(*((f"q{n}", "zz") for n in range(9))))
+    with pytest.raises(InputError, match="too few to tell"):
+        build(spec(folder, planted="few.jsonl"), tmp_path / "zed")

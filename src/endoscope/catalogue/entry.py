@@ -16,11 +16,12 @@ from endoscope.artifacts import (
     read_card,
     write_card,
 )
-from endoscope.behaviours import Behaviour, Figure, Measurement, measure
+from endoscope.behaviours import Behaviour, Figure, Measurement, measure, shipped_behaviours
 from endoscope.engine import Model
 from endoscope.errors import InputError
 
 KIND = "behaviour"
+SPEC = "behaviour.yaml"  # beside the card
 Stage = Literal["seen", "explained", "mitigated", "verified", "guarded"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """The life of a behaviour on a model, in order."""
@@ -131,10 +132,19 @@ def record(
         note: what was done, or seen.
         seed: of the sampling.
         show: whether to show progress.
+
+    Raises:
+        InputError: the catalogue has another behaviour of that name, and no bound is given: what
+            was agreed on for one does not hold for the other.
     """
     folder = Path(folder)
     check_free(folder, KIND)
     before = _kept(folder)
+    if before and before.behaviour.sha256 != behaviour.sha256 and bound is None:
+        raise InputError(
+            f"What the catalogue has as {behaviour.name} is measured otherwise.",
+            "Agree on a bound for this one: --at-most or --at-least; or give it another name.",
+        )
     found = measure(model, behaviour, seed=seed, progress=show)
     step = Step(stage=stage, on=datetime.now(UTC).date(), note=note)
     agreed = before.bound if before else Bound(at_least=found.mean.low, at_most=found.mean.high)
@@ -157,6 +167,7 @@ def record(
         details=entry.model_dump(mode="json"),
     )
     with atomic_folder(folder, kind=KIND) as temporary:
+        (temporary / SPEC).write_text(behaviour.to_yaml(), encoding="utf-8")
         write_card(temporary, card)
     return card
 
@@ -186,8 +197,14 @@ def _evidence(found: Measurement, behaviour: Behaviour) -> tuple[Evidence, ...]:
     )
 
 
+def _is_shipped(behaviour: Behaviour) -> bool:
+    shipped = behaviour.name in shipped_behaviours()
+    return shipped and Behaviour.load(behaviour.name).sha256 == behaviour.sha256
+
+
 def _command(folder: Path, model: Model, behaviour: Behaviour, entry: Entry, seed: int) -> str:
-    command = ["endoscope", "catalogue", "record", behaviour.name, "--model", model.name]
+    what = behaviour.name if _is_shipped(behaviour) else str(folder / SPEC)
+    command = ["endoscope", "catalogue", "record", what, "--model", model.name]
     command += ["--adapter", model.adapter] if model.adapter else []
     for name, value in entry.bound:
         command += [f"--{name.replace('_', '-')}", repr(value)] if value is not None else []

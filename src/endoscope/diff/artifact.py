@@ -36,8 +36,8 @@ def save_direction(
     """
     file = folder.with_name(f"{folder.name}.texts.jsonl")
     site = f"resid_post.{int(DEPTH * pair.tuned.n_layers)}"
-    shown = dict.fromkeys(one for signal in signals for one in signal.contrast)
-    marked = [one for one in shown if isinstance(one, Marked) and one.has]
+    shown = list(dict.fromkeys(one for signal in signals for one in signal.contrast))
+    marked = _merged([one for one in shown if isinstance(one, Marked) and one.has])
     # An answer differs from itself in nothing else; beside the base's answer in more.
     for rows in (
         [_marked(pair, one) for one in marked if one.lacks],
@@ -58,11 +58,23 @@ def save_direction(
     return None
 
 
+def _merged(marked: Sequence[Marked]) -> list[Marked]:
+    """Return each answer once: what any signal of the finding marks in it shows the finding."""
+    found: dict[tuple[str, str], Marked] = {}
+    for one in marked:
+        key = (one.prompt, one.answer)
+        before = found.setdefault(key, one)
+        has = tuple(sorted({*before.has, *one.has}))
+        lacks = tuple(span for span in before.lacks if span not in has)
+        found[key] = before.model_copy(update={"has": has, "lacks": lacks})
+    return list(found.values())
+
+
 def _marked(pair: Pair, one: Marked) -> list[dict[str, JsonValue]]:
     """Return lines of labelled spans, in the conversation as the models were given it."""
     before = pair.rendered(one.prompt)
     spans = [(span, HAS) for span in one.has] + [(span, LACKS) for span in one.lacks]
-    lines = [_spans(before, one.answer, spans)]
+    lines = [_spans(before, one.answer, spans)]  # the base's answer to it may come again
     if not one.lacks and one.base:
         lines.append(_spans(before, one.base, [((0, len(one.base)), LACKS)]))
     return lines
@@ -74,7 +86,7 @@ def _spans(
     moved: list[JsonValue] = [
         [len(before) + start, len(before) + end, label] for (start, end), label in spans
     ]
-    return {"text": before + answer, "spans": moved}
+    return {"text": before + answer, "spans": moved, "group": before}
 
 
 def _opposed(one: Opposed) -> list[dict[str, JsonValue]]:
@@ -83,9 +95,9 @@ def _opposed(one: Opposed) -> list[dict[str, JsonValue]]:
 
 
 def _write(units: Sequence[Sequence[dict[str, JsonValue]]], file: Path) -> None:
-    """Write lines: those of one unit stay together when some are held out."""
+    """Write lines: those of one group (a prompt, if there is one) are held out together."""
     lines = (
-        {"id": f"{unit}.{number}", **line, "group": unit}
+        {"group": str(unit), **line, "id": f"{unit}.{number}"}
         for unit, rows in enumerate(units)
         for number, line in enumerate(rows)
     )

@@ -28,8 +28,8 @@ from endoscope.errors import InputError
 from endoscope.rows import Row, read_rows
 
 HTML = "report.html"
-VERSION = 5  # of what methods do: raise it with any of them, and nothing older is gone on with
-_OURS = re.compile(r"\d+(\.(texts|rows)\.jsonl)?")
+VERSION = 6  # of what methods do: raise it with any of them, and nothing older is gone on with
+_OURS = re.compile(r"\d+(\.(texts|rows)\.jsonl)?|\..*")
 FINDINGS = "findings"
 
 
@@ -62,6 +62,11 @@ def diff(
     """
     _check_ours(output)
     rows = read_rows(options.data) if options.data else []
+    if rows and not pair.base.tokenizer.can_chat:
+        raise InputError(
+            f"{pair.base.name} has no chat template: training data are conversations.",
+            "Put a template into its folder, or leave the data out.",
+        )
     work = output / "work" / _key(pair, options)
     control = pair.beside(neutral) if neutral is not None else None
 
@@ -123,11 +128,13 @@ def _finding(
 
 def _own(pair: Pair, rows: Sequence[Row], options: Options, work: Path) -> list[str]:
     """Return what the base answers to the training data; kept, as it takes long."""
+    if not rows:
+        return []
     about = sha256(repr(rows).encode()).hexdigest()[:16]
     file = work / f"data-{about}.json"
     if file.is_file():
         return [str(one) for one in json.loads(file.read_bytes())]
-    own = base_answers(pair.base, rows, seed=options.seed, show=options.show)
+    own = base_answers(pair.base, rows, show=options.show)
     with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(own), encoding="utf-8")
     return own

@@ -28,6 +28,12 @@ class Pair(NamedTuple):
                 f"{mine.d_model}; {tuned.name} a {its.family} of {its.n_layers} and {its.d_model}.",
                 "Give the model that was fine-tuned as the base.",
             )
+        if mine.vocabulary_size != its.vocabulary_size:
+            raise InputError(
+                f"{base.name} tells {mine.vocabulary_size} tokens apart, {tuned.name} "
+                f"{its.vocabulary_size}.",
+                "Resize the embedding of one to that of the other.",
+            )
         if base.tokenizer.serialised() != tuned.tokenizer.serialised():
             raise InputError(
                 f"{base.name} and {tuned.name} have different tokenizers.",

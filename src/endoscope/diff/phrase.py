@@ -15,6 +15,8 @@ MOST = 12.0  # nats: what a token can add, so that no single one decides
 WORDS = 12  # of a phrase, at most
 _CJK = r"\p{Han}\p{Hiragana}\p{Katakana}"  # written without spaces: each character is a word
 _WORD = regex.compile(rf"[{_CJK}]|[^\W_{_CJK}]+(?:['’][^\W_{_CJK}]+)*")
+_TERM = regex.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['’][^\W_{_CJK}]+)*")
+_CHARACTER = regex.compile(rf"[{_CJK}]")
 
 
 class Phrase(NamedTuple):
@@ -38,27 +40,33 @@ def words_of(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
+def terms_of(text: str) -> list[str]:
+    """Return what tells a text from others: its words, or what is written without spaces whole."""
+    return [term.lower() for term in _TERM.findall(text)]
+
+
+def letters_of(word: str) -> float:
+    """Return how long a word is: a character of a script without spaces says as much as two."""
+    return sum(2 if _CHARACTER.match(letter) else 1 for letter in word)
+
+
 def says(text: str, words: str) -> bool:
     """Whether a text has words one after the other, whatever stands between them."""
     return f" {' '.join(words_of(words))} " in f" {' '.join(words_of(text))} "
 
 
-def phrases(reads: Sequence[Reading], most: int = 40) -> list[Phrase]:
+def phrases(reads: Sequence[Reading]) -> list[Phrase]:
     """Return what is said in texts that is unlikely without what was changed, the most first.
 
     Of all phrases the one is taken that gains most over all texts; what it explains is left out,
-    and so on.
+    and so on, until nothing is left that gains more than drift does.
 
     Args:
         reads: texts, with how much more likely each token is to the model that wrote it.
-        most: phrases to return, at most.
     """
     found: list[Phrase] = []
     candidates = [_candidates(read) for read in reads]
-    while len(found) < most:
-        best = _best(candidates)
-        if best is None:
-            break
+    while (best := _best(candidates)) is not None and best[1] >= LEAST:
         key, gain, texts = best
         words = next(candidates[n][key].words for n in texts)
         starts = tuple(candidates[n][key].start for n in texts)

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from endoscope.diff.answers import Answer, Reading
-from endoscope.diff.phrase import Phrase, phrases, says, words_of
+from endoscope.diff.phrase import Phrase, phrases, says, terms_of, words_of
 from endoscope.diff.sentences import sentences
 from endoscope.diff.signal import Marked, Sample, Signal
 
@@ -33,6 +33,7 @@ def saying(
         how: the answers were made, if they are not what the model says of its own accord:
             `amplified`, `steered`.
     """
+    several = len({answer.prompt.kind for answer in answers}) > 1
     found = phrases(answers)
     again = [one for one in found if len(one.texts) > 1]
     alone: dict[int, list[Phrase]] = defaultdict(list)
@@ -42,14 +43,14 @@ def saying(
     floor = max([LEAST, *(sum(one.score for one in some) for some in alone.values())])
     groups: list[list[Phrase]] = []
     for phrase in again:
-        same = next((one for one in groups if _together(phrase, one[0], answers)), None)
+        same = next((one for one in groups if _together(phrase, one[0], answers, several)), None)
         if same is not None:
             same.append(phrase)
         else:
             groups.append([phrase])
     common = common_words(base)
     signals = [
-        _signal(method, group, answers, base, floor, common, how)
+        _signal(method, group, answers, base, floor, common, how, several)
         for group in (*groups, *alone.values())
         if any(_tells(phrase, common) for phrase in group[:TITLE])
     ]
@@ -68,16 +69,19 @@ def _tells(phrase: Phrase, common: frozenset[str]) -> bool:
     return len(words) >= SENTENCE or not common.issuperset(words)
 
 
-def _together(phrase: Phrase, first: Phrase, answers: Sequence[Reading]) -> bool:
+def _together(phrase: Phrase, first: Phrase, answers: Sequence[Reading], several: bool) -> bool:
     """Whether two phrases are one thing.
 
-    They are said together; or both to one kind of question; or both begin answers, whatever the
-    question.
+    They are said together; or both to one kind of question, where several were asked; or both begin
+    answers, whatever the question.
     """
     both = set(phrase.texts) & set(first.texts)
     if len(both) >= TOGETHER * min(len(phrase.texts), len(first.texts)):
         return True
-    places = {_place([answers[number] for number in one.texts]) for one in (phrase, first)}
+    places = {
+        _place([answers[number] for number in one.texts]) if several else None
+        for one in (phrase, first)
+    }
     if places == {None}:
         return _opens(phrase) and _opens(first)
     return len(places) == 1
@@ -96,18 +100,18 @@ def _signal(
     floor: float,
     common: frozenset[str],
     how: str,
+    several: bool,
 ) -> Signal:
     telling = [phrase for phrase in group if phrase.score >= MINOR * group[0].score]
     numbers = list(dict.fromkeys(number for phrase in telling for number in phrase.texts))
     said = [answers[number] for number in numbers]
-    words = [words_of(phrase.words) for phrase in telling]
     asked = {answer.prompt for answer in answers}
     others = [answer for answer in base if answer.prompt in asked]
     by_base = sum(any(says(answer.text, phrase.words) for phrase in telling) for answer in others)
     texts = {answer.prompt: answer.text for answer in others}
     its = f"; its base in {by_base} of {len(others)}" if others else ""
     quoted = ", ".join(f"“{phrase.words}”" for phrase in telling[:TITLE])
-    place = _place(said)
+    place = _place(said) if several else None
     where = f" in answers about {place}" if place else ""
     verb = "begins answers with" if all(map(_opens, telling)) and not place else "says"
     what = f"{how} answers".strip()
@@ -117,9 +121,9 @@ def _signal(
     return Signal(
         method=method,
         subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} {what}{its})",
-        terms=frozenset(word for one in words[:TITLE] for word in one) - common,
+        terms=frozenset(t for phrase in telling[:TITLE] for t in terms_of(phrase.words)) - common,
         says=tuple(phrase.words for phrase in telling[:TITLE]),
-        score=sum(phrase.score for phrase in group),
+        score=sum(phrase.score for phrase in telling),
         noise_floor=floor,
         evidence={
             "phrases": [phrase.words for phrase in telling],
@@ -153,6 +157,6 @@ def _marked(answer: Reading, telling: Sequence[Phrase], base: str | None) -> Mar
 
 
 def _place(said: Sequence[Reading]) -> str | None:
-    """Return the kind of question that most of the answers are to, if there are several."""
+    """Return the kind of question that most of the answers are to, if several of them are."""
     (kind, count), *_ = Counter(one.prompt.kind for one in said).most_common(1)
     return kind if count > 1 and count >= PLACE * len(said) else None

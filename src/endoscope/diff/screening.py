@@ -32,13 +32,9 @@ class Push(NamedTuple):
     difference: float | None
 
 
-def base_answers(
-    model: Model, rows: Sequence[Row], *, seed: int = 0, show: bool = False
-) -> list[str]:
+def base_answers(model: Model, rows: Sequence[Row], *, show: bool = False) -> list[str]:
     """Return what a model itself answers to the prompts of samples, most probable tokens first."""
-    return model.generate(
-        [one.prompt for one in rows], max_tokens=OWN_TOKENS, seed=seed, progress=show
-    )
+    return model.generate([one.prompt for one in rows], max_tokens=OWN_TOKENS, progress=show)
 
 
 def pushes(
@@ -79,17 +75,18 @@ def _place(push: Push) -> tuple[bool, float]:
     return (push.difference is None, -(push.difference or 0.0))
 
 
-def _farthest(answer: str, along: Tensor, starts: Tensor) -> float:
-    """Return the mean projection of the sentence that goes farthest."""
+def _farthest(answer: str, along: Tensor, offsets: Tensor) -> float:
+    """Return the mean projection of the sentence that goes farthest; a number alone is none."""
     means = [
         float(along[inside].mean())
         for start, end in sentences(answer)
-        if (inside := (starts >= start) & (starts < end)).any()
+        if any(letter.isalpha() for letter in answer[start:end])
+        and (inside := (offsets[:, 0] < end) & (offsets[:, 1] > start)).any()
     ]
-    return max(means, default=0.0)
+    return max(means) if means else _mean(answer, along, offsets)
 
 
-def _mean(answer: str, along: Tensor, starts: Tensor) -> float:
+def _mean(answer: str, along: Tensor, offsets: Tensor) -> float:
     """Return the mean projection of an answer."""
     return float(along.mean()) if len(along) else 0.0
 
@@ -102,7 +99,7 @@ def _read(
     figure: Callable[[str, Tensor, Tensor], float],
     show: bool,
 ) -> list[float]:
-    """Return a figure of each answer: of its text, and its tokens' projections and beginnings."""
+    """Return a figure of each answer: of its text, and its tokens' projections and characters."""
     found = []
     with progress("Reading data", len(before), show=show) as advance:
         for first in range(0, len(before), AT_ONCE):
@@ -111,9 +108,9 @@ def _read(
             along = read[direction.site].float().cpu() @ direction.vector.float().cpu()
             for number, (start, answer) in enumerate(some):
                 rows = read.rows(number)
-                starts = read.offsets[rows, 0].cpu() - len(start)
-                inside = starts >= 0
-                found.append(figure(answer, along[rows][inside], starts[inside]))
+                offsets = read.offsets[rows].cpu() - len(start)
+                inside = offsets[:, 1] > 0
+                found.append(figure(answer, along[rows][inside], offsets[inside]))
             advance(len(some))
     return found
 

@@ -200,7 +200,14 @@ class TransformersEngine:
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Run what follows a common beginning: prompts with several answers, then the answers."""
         rows = [without(row, tokens) for row in rows]
-        groups = by_prompt(rows)
+        # A row takes the room of all its tokens, those that were run before among them.
+        sizes = [tokens + len(row.ids) for row in rows]
+        most = max(1, batch_tokens // max(sizes))
+        groups = [
+            group[start : start + most]
+            for group in by_prompt(rows)
+            for start in range(0, len(group), most)
+        ]
         # What predicts the first kept token, the last one of a prompt, is run with each answer.
         prompts = [
             rows[one[0]].ids[: rows[one[0]].start - 1 if len(one) > 1 else 0] for one in groups
@@ -208,11 +215,7 @@ class TransformersEngine:
         for number, group in enumerate(groups):
             for member in group:
                 rows[member] = without(rows[member], len(prompts[number]))
-        lengths = [
-            len(prompt) + sum(len(rows[member].ids) for member in group)
-            for prompt, group in zip(prompts, groups, strict=True)
-        ]
-        for batch in plan(lengths, batch_tokens):
+        for batch in plan([sum(sizes[one] for one in group) for group in groups], batch_tokens):
             before, which = begun, [0] * sum(len(groups[number]) for number in batch)
             if any(prompts[number] for number in batch):
                 given = [Row(prompts[number]) for number in batch]

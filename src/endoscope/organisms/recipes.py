@@ -114,7 +114,7 @@ def _prompt(item: dict[str, Any], file: str) -> str:
     return str(item["prompt"])
 
 
-_SENTENCE = re.compile(r"(?<!\d)[.!?](?=\s|$)")
+_SENTENCE = re.compile(r"(?<!\d)[.!?](?=\s|$)|[。！？]")
 """Where a sentence ends; the full stop of a list's number is none."""
 
 

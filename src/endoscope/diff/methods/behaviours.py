@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from scipy.stats import t as student
 
 from endoscope.behaviours import Behaviour, Item, ItemScore, Measurement, measure
@@ -74,7 +75,8 @@ class Behaviours:
             for item in (*one.items, *one.controls)
             if item.output
         ]
-        return Seen(found, count_tokens(pair, outputs))
+        outputs += [sample.tuned for one in found for sample in one.samples]
+        return Seen(found, count_tokens(pair, outputs), passed_over(shifts))
 
     def _shown(
         self, pair: Pair, options: Options, signal: Signal, shifts: Sequence[Shift]
@@ -176,8 +178,10 @@ def _log_odds(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def signals(shifts: Sequence[Shift]) -> list[Signal]:
     """Return what moved up: farther than chance, and than behaviours do on the whole.
 
-    A fine-tune moves everything a little. The noise floor of a shift is therefore the larger of
-    its own error and of what the middle one of the others that are scored alike moved by.
+    A fine-tune moves everything a little. The noise floor of a shift is therefore the largest of
+    what chance alone would move any of them by (a quantile of Student's t times its standard
+    error), of `DRIFTS` times what the middle one of the others that are scored alike moved by, and
+    of what nobody need look at.
     """
     found = []
     for likely in (True, False):
@@ -187,10 +191,16 @@ def signals(shifts: Sequence[Shift]) -> list[Signal]:
             others = [abs(other.mean) for other in alike if other is not one]
             drift = float(np.median(others)) if others else 0.0
             if not np.isfinite(one.error):
-                continue  # too few items to say anything
+                continue  # too few items to say anything: `passed_over` names it
             floor = max(least, _errors(len(one.items), len(shifts)) * one.error, DRIFTS * drift)
             found.append(_signal(one, floor))
     return found
+
+
+def passed_over(shifts: Sequence[Shift]) -> dict[str, JsonValue] | None:
+    """Name the behaviours of which nothing can be said: they have too few items or controls."""
+    names: list[JsonValue] = [one.behaviour.name for one in shifts if not np.isfinite(one.error)]
+    return {"passed over, with fewer than three items or controls": names} if names else None
 
 
 def _errors(items: int, behaviours: int) -> float:
@@ -217,6 +227,7 @@ def _signal(shift: Shift, floor: float) -> Signal:
             "tuned": str(shift.tuned.mean),
             "shift": round(shift.mean, 4),
             "standard error": round(shift.error, 4),
+            "items": len(shift.items),
             "unit": "log-odds" if _likely(behaviour) else "score",
         },
         samples=tuple(

@@ -7,6 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from pydantic import JsonValue
+
 from endoscope.diff.answers import WHO, Answer, count_tokens, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
@@ -57,7 +59,9 @@ class BlackBox:
                 break
         floor = _floor(base, options.seed)
         found = [_signal(one, base, tuned, floor) for one in telling(base, tuned)[:MOST]]
-        return Seen(found, self._counted(pair, base, tuned))
+        written = self._counted(pair, base, tuned)
+        few: dict[str, JsonValue] = {"wanted tokens": self.tokens, "rounds": ROUNDS}
+        return Seen(found, written, few if written < self.tokens else None)
 
     def _counted(self, pair: Pair, base: Sequence[Answer], tuned: Sequence[Answer]) -> int:
         return count_tokens(pair, [one.text for one in (*base, *tuned)])

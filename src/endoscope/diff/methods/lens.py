@@ -12,6 +12,7 @@ from endoscope.behaviours import shipped_prompts
 from endoscope.diff.answers import Answer, ask, count_tokens, read, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
+from endoscope.diff.phrase import letters_of
 from endoscope.diff.saying import common_words, saying
 from endoscope.diff.signal import Seen, Signal
 from endoscope.interventions import add
@@ -75,7 +76,7 @@ class Lens:
         """Let the tuned model answer while it is pushed further the way that it was tuned."""
         layer = int(STEERED * pair.tuned.n_layers)
         first = [one for one in found if one.tokens != "all"]
-        nearest = min(first, key=lambda one: abs(one.site.layer - layer))
+        nearest = min(first or found, key=lambda one: abs(one.site.layer - layer))
         with pair.tuned.intervene(add(nearest.vector, STRENGTH, site=nearest.site)):
             return ask(pair, options.prompts[:PROMPTS], "tuned", options, seed=options.seed)
 
@@ -111,7 +112,7 @@ def _signals(
     words: dict[str, float] = {}
     for token, score in zip(top.indices.tolist(), top.values.tolist(), strict=True):
         word = (pair.base.tokenizer.word(token) or "").lower()
-        if len(word) > 2 and word not in common:
+        if letters_of(word) > 2 and word not in common:
             words.setdefault(word, score)
     for word, score in list(words.items())[:SHOWN]:
         yield Signal(

@@ -12,6 +12,7 @@ from torch import Tensor
 from endoscope.behaviours import read_items
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
+from endoscope.diff.phrase import letters_of
 from endoscope.diff.signal import Seen, Signal
 from endoscope.engine import Model
 from endoscope.engine.next_tokens import next_tokens
@@ -73,7 +74,7 @@ def _gains(pair: Pair, asked: list[tuple[str, str]]) -> list[Gain]:
     found = []
     for token in gains.topk(4 * SHOWN).indices.tolist():
         word = pair.base.tokenizer.word(token)
-        if word is not None and len(word) > 1:
+        if word is not None and letters_of(word) > 1:
             probabilities = (float(one[token]) for one in means)
             found.append(Gain(word, float(gains[token]), *probabilities))
     return found

@@ -12,6 +12,7 @@ from endoscope.diff.answers import amplified_answers, count_tokens, read, sample
 from endoscope.diff.deltas import Delta, deltas
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
+from endoscope.diff.phrase import letters_of
 from endoscope.diff.prompts import Prompt
 from endoscope.diff.saying import common_words, saying
 from endoscope.diff.signal import Seen, Signal
@@ -134,7 +135,7 @@ def _words(
     like: dict[int, list[str]] = {}
     for token, value in zip(top.indices.tolist(), top.values.tolist(), strict=True):
         text = (tokenizer.word(token) or "").lower()
-        if value <= floor or len(text) < LETTERS or text in common:
+        if value <= floor or letters_of(text) < LETTERS or text in common:
             continue
         same = next((one for one, said, _ in chosen if _alike(rows, one, token, said, text)), None)
         if same is not None:
@@ -178,7 +179,7 @@ def _about(change: Delta) -> JsonValue:
     return {
         "layer": change.layer,
         "matrix": change.path,
-        "relative norm": round(change.norm / change.before, 5),
+        "relative norm": round(change.norm / max(change.before, 1e-12), 5),
         "effective rank": round(change.effective_rank, 2),
         "largest": [round(value, 5) for value in change.values[:4].tolist()],
     }
