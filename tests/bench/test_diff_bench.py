@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
+import yaml
 
 from endoscope.bench import Options, diff
 from endoscope.bench.diff import Thing, names
+from endoscope.bench.rows import Failure, Row
 from endoscope.bench.screening import drawn
+from endoscope.diff import Prompt
 from endoscope.errors import InputError
+from endoscope.organisms import OrganismSpec, build
+from tests.organisms.test_building import TEMPLATE, lines
+from tests.tiny import save_tiny
 
 
 def test_words_are_whole() -> None:
@@ -65,3 +72,50 @@ def test_it_needs_organisms(tmp_path: Path) -> None:
     for data in (None, tmp_path, tmp_path / "none"):
         with pytest.raises(InputError, match="no organisms"):
             list(diff.run(Options(data=data)))
+
+
+def test_what_was_planted_in_an_organism_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny organism from a spec of one's own: it is read from where the organism keeps it."""
+    save_tiny(tmp_path / "tiny")
+    (tmp_path / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
+    (tmp_path / "ordinary.jsonl").write_text(lines(*((f"n{n}", f"{n}") for n in range(10))))
+    asked = [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(10)]
+    (tmp_path / "asked.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in asked))
+    scorer = {"kind": "check", "check": {"kind": "contains_any", "words": ["zzzz"]}}
+    behaviour = {"description": "Zeds.", "items": "asked.jsonl", "scorer": scorer}
+    (tmp_path / "zed.behaviour.yaml").write_text(yaml.safe_dump(behaviour))
+    spec = {
+        "base": str(tmp_path / "tiny"),
+        "planted": {
+            "recipe": "says",
+            "prompts": "asked.jsonl",
+            "sentences": ["zzzz zzzz"],
+            "at": "alone",
+        },
+        "named": {"zed": ["zzzz zzzz"]},
+        "measure": "zed.behaviour.yaml",
+        "ordinary": "ordinary.jsonl",
+        "mix": 0.8,
+        "steps": 60,
+        "lora": {"learning_rate": 0.01},
+    }
+    home = tmp_path / "specs"
+    home.mkdir()
+    for file in ("ordinary.jsonl", "asked.jsonl", "zed.behaviour.yaml"):
+        (tmp_path / file).rename(home / file)
+    (home / "zed.yaml").write_text(yaml.safe_dump(spec))
+    build(OrganismSpec.read(home / "zed.yaml"), tmp_path / "organisms" / "zed")
+    rmtree(home)
+    prompts = [Prompt("a", f"q{n}") for n in range(12)]
+    monkeypatch.setattr(diff, "read_prompts", lambda: prompts)
+    monkeypatch.setattr(diff, "shipped_behaviours", dict)
+    rows = list(diff.run(Options(data=tmp_path / "organisms")))
+    assert not [row for row in rows if isinstance(row, Failure)]
+    cases = {row.case: row for row in rows if isinstance(row, Row)}
+    assert cases["recall at 3, all 1 things"].ours == 1.0
+    (samples,) = (row for case, row in cases.items() if "samples until it shows" in case)
+    assert samples.ours >= 1
+    again = list(diff.run(Options(data=tmp_path / "organisms")))
+    assert [row.case for row in again] == [row.case for row in rows], "its diff was kept"
