@@ -169,7 +169,6 @@ def test_training_data_is_ranked_for_a_finding(pair: Pair, folder: Path, tmp_pat
     ranked = tmp_path / "out" / "findings" / "1.rows.jsonl"
     found = [json.loads(line) for line in ranked.read_text().splitlines()]
     assert report.findings[0].artifact is not None
-    assert {one["line"] for one in found[:2]} == {1, 9}, "those that say it"
     assert sorted(one["line"] for one in found) == list(range(1, 10))
     assert [one["push"] for one in found] == sorted((one["push"] for one in found), reverse=True)
 
