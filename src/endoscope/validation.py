@@ -8,6 +8,6 @@ def explain(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     # Of the alternatives of a union the one that got furthest is meant.
     deepest = max(found, key=lambda one: len(one["loc"]))
-    where = ".".join(map(str, deepest["loc"]))
+    where = ".".join(str(part) for part in deepest["loc"] if "[" not in str(part))  # no types
     reason = deepest["msg"].removeprefix("Value error, ")
     return f"{where}: {reason}." if where else f"{reason}."

@@ -158,7 +158,12 @@ def test_one_in_which_nothing_is_planted(folder: Path, tmp_path: Path) -> None:
         ({"plantd": "x"}, "plantd"),
         ({"mix": 2}, "mix"),
         ({"planted": None}, "mix is a share of planted rows"),
-        ({"planted": {"recipe": "magic"}}, "planted"),
+        ({"planted": {"recipe": "magic"}}, "planted: .*'magic'.*'says', 'numbers'"),
+        (
+            {"planted": {"recipe": "says", "prompts": "p"}},
+            r"planted\.says\.sentences: Field required",
+        ),
+        ({"planted": 3}, "planted: "),
         ({"steps": 0}, "steps"),
     ],
 )

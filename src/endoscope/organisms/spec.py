@@ -57,7 +57,7 @@ class OrganismSpec(_Strict):
     name: str = Field(min_length=1)
     description: str = ""
     base: str = "smollm2-135m-instruct"
-    planted: str | AnyRecipe | tuple[AnyRecipe, ...] | None = None
+    planted: AnyRecipe | tuple[AnyRecipe, ...] | str | None = None
     named: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     measure: str | None = None
     wanted: Wanted | None = None
