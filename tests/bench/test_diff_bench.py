@@ -117,5 +117,7 @@ def test_what_was_planted_in_an_organism_is_looked_for(
     assert cases["recall at 3, all 1 things"].ours == 1.0
     (samples,) = (row for case, row in cases.items() if "samples until it shows" in case)
     assert samples.ours >= 1
-    again = list(diff.run(Options(data=tmp_path / "organisms")))
-    assert [row.case for row in again] == [row.case for row in rows], "its diff was kept"
+    assert "the whole diff" in cases
+    again = {row.case for row in diff.run(Options(data=tmp_path / "organisms"))}
+    assert "the whole diff" not in again, "it was kept: what it took is not known"
+    assert "recall at 3, all 1 things" in again

@@ -63,11 +63,19 @@ class Thing(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """An organism and its diff."""
+    """An organism and its diff.
+
+    Attributes:
+        spec: what was planted.
+        folder: of the diff.
+        report: what it found.
+        timed: whether it was made now, so that it is known that nothing else ran beside it.
+    """
 
     spec: OrganismSpec
     folder: Path
     report: Report
+    timed: bool
 
 
 def run(options: Options) -> Iterator[Row | Failure]:
@@ -110,7 +118,8 @@ def _try(folder: Path, options: Options) -> Tried:
         behaviours=tuple(Behaviour.load(name) for name in shipped_behaviours()),
         show=options.show,
     )
-    tried = Tried(spec, output, diff(pair, output, given))
+    timed = not output.exists()
+    tried = Tried(spec, output, diff(pair, output, given), timed)
     _ask_until_it_shows(pair, tried, given)
     return tried
 
@@ -219,7 +228,11 @@ def _nulls(tried: Sequence[Tried]) -> Iterator[Row]:
 
 
 def _costs(tried: Sequence[Tried]) -> Iterator[Row]:
-    """Yield the time of the whole diff, and of each method beside the black box; medians."""
+    """Yield the time of the whole diff, and of each method beside the black box; medians.
+
+    Of diffs that were made before nothing is known but what they found.
+    """
+    tried = [one for one in tried if one.timed]
     if not tried:
         return
     runs = [(*one.report.methods, one.report.black_box) for one in tried]
