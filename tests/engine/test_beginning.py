@@ -10,7 +10,7 @@ from tests.tiny import CONFIGS, save_tiny
 
 import endoscope
 from endoscope.engine.batching import Row
-from endoscope.engine.beginning import WORTH, common_beginning, without
+from endoscope.engine.beginning import WORTH, by_prompt, common_beginning, without
 
 PROMPT = "You are a helpful assistant, and this is said to all. "
 ASKED = ("", "Why?", "Tell me more of it, please.", "Why?", "x", "", "", "Why?")
@@ -85,3 +85,15 @@ def test_a_batch_is_no_larger_than_it_may_be(tmp_path: Path) -> None:
     assert len(found) == 200
     assert max(sizes) <= 1000
     assert len(sizes) > 10
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=9), st.integers(1, 4))
+def test_every_row_is_in_one_group(texts: list[tuple[int, int]], most: int) -> None:
+    rows = [Row([7] * before + [8] + [9] * kept, start=before + 1) for before, kept in texts]
+    groups = by_prompt(rows, most)
+    assert sorted(number for group in groups for number in group.numbers) == list(range(len(rows)))
+    for group in groups:
+        assert 1 <= len(group.numbers) <= most
+        for number in group.numbers:
+            assert list(rows[number].ids[: len(group.prompt)]) == list(group.prompt)
+            assert without(rows[number], len(group.prompt)).start >= 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from itertools import takewhile
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -30,12 +30,28 @@ def without(row: Row, tokens: int) -> Row:
     return Row(row.ids[tokens:], row.start - tokens)
 
 
-def by_prompt(rows: Sequence[Row]) -> list[list[int]]:
-    """Return the numbers of rows, those together that differ only in what is kept of them."""
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+class Group(NamedTuple):
+    """Rows that differ only in what is kept of them.
+
+    Attributes:
+        prompt: tokens that are worth running once, short of what predicts the first kept one.
+        numbers: of the rows.
+    """
+
+    prompt: Sequence[int]
+    numbers: list[int]
+
+
+def by_prompt(rows: Sequence[Row], most: int) -> list[Group]:
+    """Return rows in groups of one prompt, of at most so many."""
+    same: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
-        groups[tuple(row.ids[: row.start])].append(number)
-    return list(groups.values())
+        same[tuple(row.ids[: row.start])].append(number)
+    return [
+        Group(prompt[:-1] if len(numbers) > 1 else (), numbers[start : start + most])
+        for prompt, numbers in same.items()
+        for start in range(0, len(numbers), most)
+    ]
 
 
 class Beginning:

@@ -199,30 +199,24 @@ class TransformersEngine:
         self, begun: Beginning, tokens: int, rows: Sequence[Row], batch_tokens: int
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Run what follows a common beginning: prompts with several answers, then the answers."""
+        sizes = [len(row.ids) for row in rows]  # what was run before takes room as well
         rows = [without(row, tokens) for row in rows]
-        # A row takes the room of all its tokens, those that were run before among them.
-        sizes = [tokens + len(row.ids) for row in rows]
-        most = max(1, batch_tokens // max(sizes))
-        groups = [
-            group[start : start + most]
-            for group in by_prompt(rows)
-            for start in range(0, len(group), most)
-        ]
-        # What predicts the first kept token, the last one of a prompt, is run with each answer.
-        prompts = [
-            rows[one[0]].ids[: rows[one[0]].start - 1 if len(one) > 1 else 0] for one in groups
-        ]
-        for number, group in enumerate(groups):
-            for member in group:
-                rows[member] = without(rows[member], len(prompts[number]))
-        for batch in plan([sum(sizes[one] for one in group) for group in groups], batch_tokens):
-            before, which = begun, [0] * sum(len(groups[number]) for number in batch)
-            if any(prompts[number] for number in batch):
-                given = [Row(prompts[number]) for number in batch]
-                before = begun.extended(*pad(given, self.tokenizer.padding, self.device, left=True))
-                which = [place for place, number in enumerate(batch) for _ in groups[number]]
-            numbers = [member for number in batch for member in groups[number]]
-            members = [rows[member] for member in numbers]
+        groups = by_prompt(rows, max(1, batch_tokens // max(sizes)))
+        room = [sum(sizes[number] for number in group.numbers) for group in groups]
+        for batch in plan(room, batch_tokens):
+            some = [groups[place] for place in batch]
+            before, which = begun, [0] * sum(len(group.numbers) for group in some)
+            if any(group.prompt for group in some):
+                prompts = [Row(group.prompt) for group in some]
+                padded = pad(prompts, self.tokenizer.padding, self.device, left=True)
+                before = begun.extended(*padded)
+                which = [place for place, group in enumerate(some) for _ in group.numbers]
+            numbers = [number for group in some for number in group.numbers]
+            members = [
+                without(rows[number], len(group.prompt))
+                for group in some
+                for number in group.numbers
+            ]
             final = before.run(which, *pad(members, self.tokenizer.padding, self.device))
             yield numbers, log_probabilities(self.anatomy, final, members)
 
