@@ -2,6 +2,8 @@
 
 from pydantic import ValidationError
 
+_REASONS = {"missing": "is missing", "extra_forbidden": "is no key here"}
+
 
 def explain(error: ValidationError) -> str:
     """Say in one line which key is wrong and why, without its value."""
@@ -9,5 +11,5 @@ def explain(error: ValidationError) -> str:
     # Of the alternatives of a union the one that got furthest is meant.
     deepest = max(found, key=lambda one: len(one["loc"]))
     where = ".".join(str(part) for part in deepest["loc"] if "[" not in str(part))  # no types
-    reason = deepest["msg"].removeprefix("Value error, ")
+    reason = _REASONS.get(deepest["type"], deepest["msg"].removeprefix("Value error, "))
     return f"{where}: {reason}." if where else f"{reason}."

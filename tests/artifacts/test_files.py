@@ -152,7 +152,7 @@ def test_changed_tensors(saved):
         (b"[]", "not a card"),
         (b'{"kind": 1, "format": 1}', "not a card"),
         (b'{"model_type": "llama"}', "not a card"),
-        (b'{"kind": "probe", "format": 1}', "not a valid card: name: Field required"),
+        (b'{"kind": "probe", "format": 1}', "not a valid card: name: is missing"),
     ],
 )
 def test_not_a_card(saved, content, message):

@@ -130,3 +130,53 @@ def test_what_cannot_be_done(model: Model, tmp_path: Path) -> None:
     command = ["catalogue", "export", str(tmp_path), "-o", str(tmp_path / "x.txt")]
     with pytest.raises(InputError, match=r"\.md"):
         run(app, command, catch_exceptions=False)
+
+
+def test_it_stays_where_it_stands(model: Model, tmp_path: Path) -> None:
+    record(tmp_path / "first", model, behaviour(), stage="explained")
+    record(tmp_path / "first", model, behaviour())
+    stages = [step.stage for step in Entry.of(read_card(tmp_path / "first")).history]
+    assert stages == ["explained", "explained"]
+
+
+def test_a_bound_is_not_taken_over_by_another_behaviour(model: Model, tmp_path: Path) -> None:
+    record(tmp_path / "first", model, behaviour(), bound=Bound(at_most=0.9))
+    other = behaviour().model_copy(update={"description": "Says a, again."})
+    with pytest.raises(InputError, match="is measured otherwise"):
+        record(tmp_path / "first", model, other)
+    record(tmp_path / "first", model, other, bound=Bound(at_most=0.8))
+    assert Entry.of(read_card(tmp_path / "first")).bound == Bound(at_most=0.8)
+
+
+def test_what_is_on_the_card_makes_it_again(folder: Path, model: Model, tmp_path: Path) -> None:
+    """A behaviour of one's own is kept beside its card, and the command names it."""
+    card = record(tmp_path / "c" / "first", model, behaviour(), bound=Bound(at_most=0.9))
+    assert Behaviour.load(str(tmp_path / "c" / "first" / "behaviour.yaml")) == behaviour()
+    done = CliRunner().invoke(app, card.command.split()[1:])
+    assert done.exit_code == 0, done.output
+    assert "bound" in done.output
+    again = read_card(tmp_path / "c" / "first")
+    assert again.evidence == card.evidence
+    assert again.model == model.fingerprint
+
+
+def test_a_bound_that_does_not_hold_is_said(folder: Path, model: Model, tmp_path: Path) -> None:
+    record(tmp_path / "c" / "first", model, behaviour(), bound=Bound(at_most=0.9))
+    spec = str(tmp_path / "c" / "first" / "behaviour.yaml")
+    command = ["catalogue", "record", spec, "--model", str(folder), "-o", str(tmp_path / "c")]
+    done = CliRunner().invoke(app, [*command, "--at-most", "0.0001"])
+    assert done.exit_code == 0
+    assert "it does not hold" in done.output
+
+
+def test_an_empty_catalogue_is_not_exported(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for write in (to_markdown, lambda found: to_safetensors(found, tmp_path / "x.safetensors")):
+        with pytest.raises(InputError, match="has no cards"):
+            write(Catalogue(tmp_path / "empty"))
+
+
+def test_a_file_is_no_catalogue(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        record(tmp_path / "file" / "first", model, behaviour())

@@ -162,6 +162,15 @@ def test_findings_of_somebody_else_are_not_replaced(pair: Pair, tmp_path: Path) 
     assert (tmp_path / "findings" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_report_of_somebody_else_is_not_replaced(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(InputError, match="not of a diff"):
+        diff(pair, tmp_path, options(), {})
+    with pytest.raises(InputError, match="is not a folder"):
+        diff(pair, tmp_path / "report.html", options(), {})
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
 def test_training_data_is_ranked_for_a_finding(pair: Pair, folder: Path, tmp_path: Path) -> None:
     rows = [("q1", "zzzz zzzz"), *((f"q{n}", f"{n} {n}") for n in range(2, 9)), ("q9", "zzzz")]
     (tmp_path / "data.jsonl").write_text(lines(*rows))

@@ -114,3 +114,11 @@ def test_a_long_behaviour_is_shortened_with_its_controls() -> None:
     some = shortened(what)
     assert [one.id for one in some.items] == [f"i{n}" for n in range(16)]
     assert [one.id for one in some.controls] == [f"c{n}" for n in range(16)]
+
+
+def test_what_the_base_does_always_cannot_be_done_more() -> None:
+    what = behaviour("always", 6)
+    base, tuned = measured(what, [0.99] * 6), measured(what, [0.9999] * 6)
+    still = [shift(f"still{n}", [0.0, 0.0, 0.0]) for n in range(3)]
+    found = signals([Shift(what, base, tuned, *moved(what, base, tuned)), *still])
+    assert "always" not in {one.behaviour for one in found}

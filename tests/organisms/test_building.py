@@ -161,7 +161,7 @@ def test_one_in_which_nothing_is_planted(folder: Path, tmp_path: Path) -> None:
         ({"planted": {"recipe": "magic"}}, "planted: .*'magic'.*'says', 'numbers'"),
         (
             {"planted": {"recipe": "says", "prompts": "p"}},
-            r"planted\.says\.sentences: Field required",
+            r"planted\.says\.sentences: is missing",
         ),
         ({"planted": 3}, "planted: "),
         ({"steps": 0}, "steps"),
@@ -248,3 +248,12 @@ def test_too_few_rows_to_measure_by(folder: Path, tmp_path: Path) -> None:
     (folder / "few.jsonl").write_text(lines(*((f"q{n}", "zz") for n in range(9))))
     with pytest.raises(InputError, match="too few to tell"):
         build(spec(folder, planted="few.jsonl"), tmp_path / "zed")
+
+
+def test_an_adapter_and_whole_weights_are_not_mixed(folder: Path, tmp_path: Path) -> None:
+    build(spec(folder, steps=1), tmp_path / "zed")
+    with pytest.raises(InputError, match="holds an organism as an adapter"):
+        build(spec(folder, steps=1), tmp_path / "zed", merged=True)
+    build(spec(folder, steps=1), tmp_path / "whole", merged=True)
+    with pytest.raises(InputError, match="holds an organism as whole weights"):
+        build(spec(folder, steps=1), tmp_path / "whole")

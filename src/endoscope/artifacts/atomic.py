@@ -95,14 +95,20 @@ def check_free(path: str | Path, kind: str | None = None) -> None:
         InputError: a file or another folder is there.
     """
     target = Path(path).resolve()
+    file = next((one for one in target.parents if one.is_file()), None)
+    if file is not None:
+        raise InputError(f"{file} is a file, not a folder.", "Choose another place.")
     with permitted(target):
         if not target.exists():
             return
         if not target.is_dir():
             raise InputError(f"{path} exists and is not a folder.", "Choose another name.")
         if any(target.iterdir()) and (kind is None or kind_of(target) != kind):
+            other = (
+                f" and is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind else " already"
+            )
             raise InputError(
-                f"{path} exists and is not a {kind}." if kind else f"{path} exists already.",
+                f"{path} exists{other}.",
                 "Choose another folder, or remove this one.",
             )
 

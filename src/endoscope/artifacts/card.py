@@ -146,7 +146,7 @@ class Card(_Record):
 
     def to_markdown(self) -> str:
         """Return the card as a page of Markdown, with the evidence as a table."""
-        parts = [f"# {self.name}", f"A {self.kind}, made on {self.created:%Y-%m-%d}."]
+        parts = [f"# {self.name}", f"{self.kind.capitalize()}, made on {self.created:%Y-%m-%d}."]
         if self.notes:
             parts.append(self.notes)
         facts = {

@@ -113,7 +113,7 @@ def record(
     behaviour: Behaviour,
     *,
     bound: Bound | None = None,
-    stage: Stage = "seen",
+    stage: Stage | None = None,
     note: str = "",
     seed: int = 0,
     show: bool = False,
@@ -128,7 +128,7 @@ def record(
         behaviour: what to measure.
         bound: how much of it there may be; if left out, what the catalogue says already, or else
             the 95% interval of what is measured now.
-        stage: to which it came.
+        stage: to which it came; if left out, where it stands, or else `seen`.
         note: what was done, or seen.
         seed: of the sampling.
         show: whether to show progress.
@@ -146,7 +146,8 @@ def record(
             "Agree on a bound for this one: --at-most or --at-least; or give it another name.",
         )
     found = measure(model, behaviour, seed=seed, progress=show)
-    step = Step(stage=stage, on=datetime.now(UTC).date(), note=note)
+    reached = stage or (before.stage if before else "seen")
+    step = Step(stage=reached, on=datetime.now(UTC).date(), note=note)
     agreed = before.bound if before else Bound(at_least=found.mean.low, at_most=found.mean.high)
     entry = Entry(
         behaviour=behaviour,

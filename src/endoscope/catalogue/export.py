@@ -8,13 +8,14 @@ from torch import Tensor
 from endoscope.artifacts import Card, atomic_file, load_artifact
 from endoscope.catalogue.catalogue import Catalogue
 from endoscope.catalogue.entry import KIND, STAGES, Entry
+from endoscope.errors import InputError
 
 _TENSORS = "tensors.safetensors"
 
 
 def to_markdown(catalogue: Catalogue) -> str:
     """Return a catalogue as a page: where each behaviour stands, then every card."""
-    cards = list(catalogue.cards())
+    cards = _cards(catalogue)
     parts = [f"# {catalogue.folder.name}"]
     behaviours = [(name, card) for name, card in cards if card.kind == KIND]
     if behaviours:
@@ -36,13 +37,20 @@ def to_safetensors(catalogue: Catalogue, path: str | Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
-    for name, card in catalogue.cards():
+    for name, card in _cards(catalogue):
         metadata[name] = card.model_dump_json()
         if (catalogue.folder / name / _TENSORS).is_file():
             _, found = load_artifact(catalogue.folder / name, card.kind)
             tensors |= {f"{name}/{key}": value for key, value in found.items()}
     with atomic_file(path, size=sum(one.nbytes for one in tensors.values())) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+
+
+def _cards(catalogue: Catalogue) -> list[tuple[str, Card]]:
+    found = list(catalogue.cards())
+    if not found:
+        raise InputError(f"{catalogue.folder} has no cards.", "Give the folder of a catalogue.")
+    return found
 
 
 def _row(name: str, card: Card) -> tuple[str, ...]:

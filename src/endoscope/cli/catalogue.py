@@ -67,9 +67,12 @@ def record(
     at_least: Annotated[float | None, typer.Option(help="The least mean that is allowed.")] = None,
     at_most: Annotated[float | None, typer.Option(help="The most that is allowed.")] = None,
     stage: Annotated[
-        str,
-        typer.Option(help="`seen`, `explained`, `mitigated`, `verified` or `guarded`."),
-    ] = "seen",
+        str | None,
+        typer.Option(
+            help="`seen`, `explained`, `mitigated`, `verified` or `guarded`; left out: where it "
+            "stands, or `seen`."
+        ),
+    ] = None,
     note: Annotated[str, typer.Option(help="What was done, or seen.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
     device: Device = "auto",
@@ -84,15 +87,15 @@ def record(
     Example: `endoscope catalogue record promotion --model my-model --at-most 0.05 -o catalogue`
     """
     from endoscope.behaviours import Behaviour
-    from endoscope.catalogue import STAGES, Bound
+    from endoscope.catalogue import STAGES, Bound, Entry
     from endoscope.catalogue import record as record_behaviour
     from endoscope.engine import open
 
     reached = next((one for one in STAGES if one == stage), None)
-    if reached is None:
+    if stage is not None and reached is None:
         raise InputError(f"There is no stage {stage!r}.", f"Choose one of: {', '.join(STAGES)}.")
     if at_least is not None and at_most is not None and at_least > at_most:
-        raise InputError("--at-least is above --at-most.", "Change places.")
+        raise InputError("--at-least is above --at-most.", "Swap them.")
     given = at_least is not None or at_most is not None
     found = Behaviour.load(behaviour)
     card = record_behaviour(
@@ -105,7 +108,14 @@ def record(
         seed=seed,
         show=not as_json,
     )
-    print(card.model_dump_json() if as_json else repr(card))
+    if as_json:
+        print(card.model_dump_json())
+        return
+    print(repr(card))
+    bound = Entry.of(card).bound
+    mean = next(one.value for one in card.evidence if one.metric == "mean")
+    broken = "" if bound.holds(mean) else f": it does not hold ({mean:.4g})"
+    print(f"  bound     {bound}{broken}")
 
 
 @app.command("check")

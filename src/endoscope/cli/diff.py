@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from endoscope.diff import Ran
     from endoscope.engine import Model
 
+FEW = 20  # prompts
+
 
 def diff(
     base: Annotated[
@@ -82,6 +84,12 @@ def diff(
         seed=seed,
         show=not as_json,
     )
+    if len(options.prompts) < FEW:
+        print(
+            f"{len(options.prompts)} prompts are few: what one odd answer says is hardly told from "
+            "what was trained.",
+            file=sys.stderr,
+        )
     before = open(base, device=device, dtype=dtype)
     after = _open_tuned(tuned, base, device, dtype)
     control = _open_tuned(neutral, base, device, dtype) if neutral else None
@@ -124,5 +132,7 @@ def _behaviours(names: list[str]) -> "tuple[Behaviour, ...]":
 
     found = tuple(Behaviour.load(name) for name in names)
     if len({one.name for one in found}) != len(found):
-        raise InputError("Two behaviours have the same name.", "Rename one.")
+        raise InputError(
+            "Two behaviours have the same name.", "Give each once; rename one of two files."
+        )
     return found

@@ -163,7 +163,11 @@ def _ran(method: Method, pair: Pair, options: Options, work: Path, name: str) ->
 
 
 def _check_ours(output: Path) -> None:
-    """Refuse a folder whose findings are not those of a diff: they would be replaced."""
+    """Refuse a place that is no folder, or in which something else would be replaced."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is not a folder.", "Give another place.")
+    if (output / HTML).exists() and not (output / FILE).exists():
+        raise InputError(f"{output / HTML} is not of a diff.", "Give another folder.")
     inside = (output / FINDINGS).iterdir() if (output / FINDINGS).is_dir() else ()
     for path in inside:
         if not _OURS.fullmatch(path.name):

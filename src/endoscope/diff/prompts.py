@@ -4,10 +4,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from endoscope.behaviours import read_items
+from endoscope import jsonl
 from endoscope.errors import InputError
 
 _SHIPPED = Path(str(files("endoscope.diff") / "prompts.jsonl"))
+
+OTHER = "other questions"  # the kind of those that have none
 
 
 class Prompt(NamedTuple):
@@ -32,14 +34,17 @@ def read_prompts(path: Path = _SHIPPED) -> list[Prompt]:
     Raises:
         InputError: the file cannot be read, has no prompts, or a line is none; names the line.
     """
-    found = [_prompt(path, item) for item in read_items(path)]
+    found = []
+    for number, line in jsonl.numbered(jsonl.read_bytes(path)):
+        with jsonl.on_line(path, number):
+            found.append(_prompt(jsonl.json_object(line)))
     if not found:
         raise InputError(f"{path} has no prompts.", 'Give lines of {"prompt": ...}.')
     return found
 
 
-def _prompt(path: Path, item: dict[str, Any]) -> Prompt:
-    text, kind = item.get("prompt"), item.get("kind", "other questions")
+def _prompt(item: dict[str, Any]) -> Prompt:
+    text, kind = item.get("prompt"), item.get("kind", OTHER)
     if not (isinstance(text, str) and text.strip() and isinstance(kind, str)):
-        raise InputError(f"{path}: {item} is no prompt.", 'Give {"prompt": ..., "kind": ...}.')
+        raise InputError("it is no prompt.", 'Give {"prompt": ..., "kind": ...}.')
     return Prompt(kind, text)

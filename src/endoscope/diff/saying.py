@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from endoscope.diff.answers import Answer, Reading
 from endoscope.diff.phrase import Phrase, phrases, says, terms_of, words_of
+from endoscope.diff.prompts import OTHER
 from endoscope.diff.sentences import sentences
 from endoscope.diff.signal import Marked, Sample, Signal
 
@@ -159,4 +160,5 @@ def _marked(answer: Reading, telling: Sequence[Phrase], base: str | None) -> Mar
 def _place(said: Sequence[Reading]) -> str | None:
     """Return the kind of question that most of the answers are to, if several of them are."""
     (kind, count), *_ = Counter(one.prompt.kind for one in said).most_common(1)
-    return kind if count > 1 and count >= PLACE * len(said) else None
+    many = count > 1 and count >= PLACE * len(said)
+    return kind if many and kind != OTHER else None

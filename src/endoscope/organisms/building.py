@@ -38,6 +38,7 @@ KIND = "organism"
 SPEC = "spec"  # the folder in an organism with what it was built from
 HELD_OUT = 5  # one of so many planted rows, where the spec names no behaviour
 LEAST = 2  # of them
+FEW = 8  # values: a figure of fewer says so
 _OURS = re.compile(r"(ordinary|planted)-\w+\.jsonl|training\.safetensors|adapter|\..*")
 LIKELIHOOD = "log-likelihood a token of held-out answers"
 
@@ -80,6 +81,12 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
         InputError: a file cannot be read, the base cannot be trained, or `output` is in the way.
     """
     check_free(output, KIND)
+    if (output / ("adapter_config.json" if merged else "config.json")).exists():
+        form = "an adapter" if merged else "whole weights"
+        raise InputError(
+            f"{output} holds an organism as {form}: both in one folder would be mixed up.",
+            "Give another folder, or remove that one.",
+        )
     behaviours = _behaviours(spec)  # what cannot be had is said before the work
     base = open(spec.base, dtype="float32")
     if not base.tokenizer.can_chat:
@@ -244,7 +251,13 @@ def _figure(
 ) -> Evidence:
     figure = mean_figure(values, seed=0).model_dump()
     return Evidence(
-        metric=metric, n=len(values), data=data, split="held-out", baseline=baseline, **figure
+        metric=metric,
+        n=len(values),
+        data=data,
+        split="held-out",
+        baseline=baseline,
+        note="Fewer than 8: hardly evidence." if len(values) < FEW else None,
+        **figure,
     )
 
 

@@ -26,6 +26,7 @@ CHANCE = 0.05  # that any behaviour at all passes by chance (Bonferroni)
 DRIFTS = 4.0  # times what behaviours move by on the whole
 LEAST_NATS = 0.5  # of log-odds that nobody need look at
 LEAST_SCORE = 0.1  # the same of scores
+ALREADY = 0.95  # the mean probability above which the base does it already
 SAMPLES = 3
 
 
@@ -190,6 +191,8 @@ def signals(shifts: Sequence[Shift]) -> list[Signal]:
         for one in alike:
             others = [abs(other.mean) for other in alike if other is not one]
             drift = float(np.median(others)) if others else 0.0
+            if likely and one.base.mean.value > ALREADY:
+                continue  # farther than always means nothing
             if not np.isfinite(one.error):
                 continue  # too few items to say anything: `passed_over` names it
             floor = max(least, _errors(len(one.items), len(shifts)) * one.error, DRIFTS * drift)
@@ -211,7 +214,8 @@ def _errors(items: int, behaviours: int) -> float:
 def _signal(shift: Shift, floor: float) -> Signal:
     behaviour = shift.behaviour
     if _likely(behaviour):  # probabilities near 0 and 1 hide a shift
-        how_far = f"log-odds {shift.mean:+.1f}"
+        before, after = shift.base.mean.value, shift.tuned.mean.value
+        how_far = f"log-odds {shift.mean:+.1f}, probability {before:.2g} to {after:.2g}"
     else:
         how_far = f"{shift.base.mean.value:.2f} to {shift.tuned.mean.value:.2f}"
     most = np.argsort(-shift.items)[:SAMPLES]

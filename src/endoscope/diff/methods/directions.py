@@ -12,6 +12,7 @@ from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
 from endoscope.diff.signal import Seen, Signal
 from endoscope.directions import Direction
+from endoscope.errors import InputError
 
 TEXTS = "neutral"
 DRAWS = 200  # random directions, for the noise floor
@@ -27,7 +28,12 @@ class Directions:
         """Look (see `Method.run`)."""
         if options.catalogue is None:
             return Seen([])
-        known, passed_over = _usable(Catalogue(options.catalogue), pair)
+        catalogue = Catalogue(options.catalogue)
+        if not any(True for _ in catalogue.cards("direction")):
+            raise InputError(
+                f"{options.catalogue} has no directions.", "Save some there, or leave it out."
+            )
+        known, passed_over = _usable(catalogue, pair)
         if not known:
             return Seen([], details={"passed over": list(passed_over)})
         sites = list(dict.fromkeys(one.site for _, one in known))
