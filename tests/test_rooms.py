@@ -23,8 +23,18 @@ ORDER = [
     {"activations"},
     {"artifacts"},
     {"models"},
-    {"documents"},
-    {"cache", "disk", "jsonl", "logistic", "progress", "sha256", "statistics", "yamls"},
+    {"documents", "rows"},
+    {
+        "cache",
+        "disk",
+        "jsonl",
+        "logistic",
+        "progress",
+        "sha256",
+        "statistics",
+        "validation",
+        "yamls",
+    },
     {"errors"},
 ]
 HEIGHT = {room: len(ORDER) - row for row, rooms in enumerate(ORDER) for room in rooms}
