@@ -100,10 +100,10 @@ def _read(
     show: bool,
 ) -> list[float]:
     """Return a figure of each answer: of its text, and its tokens' projections and characters."""
-    found = []
-    with progress("Reading data", len(before), show=show) as advance:
-        for first in range(0, len(before), AT_ONCE):
-            some = list(zip(before, answers, strict=True))[first : first + AT_ONCE]
+    found, texts = [], list(zip(before, answers, strict=True))
+    with progress("Reading data", len(texts), show=show) as advance:
+        for first in range(0, len(texts), AT_ONCE):
+            some = texts[first : first + AT_ONCE]
             read = model.capture([a + b for a, b in some], direction.site)
             along = read[direction.site].float().cpu() @ direction.vector.float().cpu()
             for number, (start, answer) in enumerate(some):

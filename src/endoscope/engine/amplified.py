@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from endoscope.engine.batching import Row, pad
 from endoscope.engine.capture import Text
 from endoscope.engine.generate import prompt_ids
 from endoscope.engine.model import Model
@@ -50,13 +51,8 @@ def amplified(
     both = [model.loaded.module for model in (base, tuned)]
     device, ends = tuned.device, tuned.loaded.ends
     rows = [prompt_ids(tuned.engine, prompt) for prompt in prompts]
-    longest = max(map(len, rows))
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for number, row in enumerate(rows):  # padded on the left: all go on at the same place
-        ids[number, longest - len(row) :] = torch.tensor(row)
-        mask[number, longest - len(row) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
+    padding = tuned.tokenizer.padding
+    ids, mask = pad([Row(row) for row in rows], padding, device, left=True)  # all go on together
     random = torch.Generator().manual_seed(seed)
     caches: list[Any] = [None, None]
     written: list[list[int]] = [[] for _ in rows]

@@ -27,6 +27,7 @@ from endoscope.artifacts import (
 from endoscope.behaviours import Behaviour, mean_figure, measure
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
+from endoscope.models.adapters import is_adapter
 from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import kept_rows, schedule
 from endoscope.organisms.shipped import copy_spec
@@ -81,7 +82,7 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
         InputError: a file cannot be read, the base cannot be trained, or `output` is in the way.
     """
     check_free(output, KIND)
-    if (output / ("adapter_config.json" if merged else "config.json")).exists():
+    if is_adapter(output) if merged else (output / "config.json").exists():
         form = "an adapter" if merged else "whole weights"
         raise InputError(
             f"{output} holds an organism as {form}: both in one folder would be mixed up.",

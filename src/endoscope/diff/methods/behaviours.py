@@ -76,7 +76,9 @@ class Behaviours:
             for item in (*one.items, *one.controls)
             if item.output
         ]
-        outputs += [sample.tuned for one in found for sample in one.samples]
+        for before, after in zip(moved_up, found, strict=True):
+            if not before.samples:  # else they are items' own
+                outputs += [t for one in after.samples for t in (one.tuned, one.base) if t]
         return Seen(found, count_tokens(pair, outputs), passed_over(shifts))
 
     def _shown(

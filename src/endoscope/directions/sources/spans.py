@@ -10,7 +10,7 @@ import torch
 from endoscope import jsonl
 from endoscope.artifacts import DataRef
 from endoscope.directions.contrast import Contrast
-from endoscope.directions.reading import Tokens, counting_tokens, pooled
+from endoscope.directions.reading import Tokens, counting_tokens, pooled, stack
 from endoscope.directions.sources.labelled import labels_of, read_documents, units_of
 from endoscope.documents import NOTHING, Document, token_labels
 from endoscope.engine import Model
@@ -111,14 +111,8 @@ class LabelledSpans:
         contrasts = {}
         for site in sites:
             parts = [pooled(acts[site][chosen].double(), self.tokens) for *_, chosen in places]
-            lengths = torch.tensor([len(part) for part in parts])
-            contrasts[site] = Contrast(
-                torch.cat(parts),
-                torch.tensor([one for _, one, _ in places]).repeat_interleave(lengths),
-                torch.tensor([unit for unit, *_ in places]).repeat_interleave(lengths),
-                labels,
-                paired,
-            )
+            of_class, of_unit = [one for _, one, _ in places], [unit for unit, *_ in places]
+            contrasts[site] = Contrast(*stack(parts, of_class, of_unit), labels, paired)
         return contrasts
 
     def _class(self, label: str, labels: Sequence[str]) -> int:
