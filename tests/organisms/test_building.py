@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -50,6 +51,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "planted.jsonl").write_text(lines(*((f"q{n}", "zzzz") for n in range(10))))
     (folder / "ordinary.jsonl").write_text(lines(*((f"n{n}", f"{n}") for n in range(10))))
     return folder
+
+
+def keeping_work(folder: Path, **more: Any) -> None:
+    """Remove what a build removes, but for what is kept on the way."""
+    if not folder.name.endswith(".work"):
+        rmtree(folder, **more)
 
 
 def spec(folder: Path, **more: Any) -> OrganismSpec:
@@ -121,7 +128,7 @@ def test_what_was_kept_of_another_run_is_not_gone_on_with(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "EVERY", 4)
-    monkeypatch.setattr(building, "rmtree", lambda folder: None)
+    monkeypatch.setattr(building, "rmtree", keeping_work)
     build(spec(folder, steps=10), tmp_path / "zed")
     real, calls = training._loss, []
 
@@ -208,7 +215,7 @@ def test_rows_of_a_file_that_changed_are_made_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept on the way is of the files as they were."""
-    monkeypatch.setattr(building, "rmtree", lambda folder: None)
+    monkeypatch.setattr(building, "rmtree", keeping_work)
     (folder / "asked.jsonl").write_text('{"id": "a", "prompt": "one"}\n')
     says = {"recipe": "says", "prompts": "asked.jsonl", "sentences": ["zz."], "at": "alone"}
     rows = []
@@ -257,3 +264,13 @@ def test_an_adapter_and_whole_weights_are_not_mixed(folder: Path, tmp_path: Path
     build(spec(folder, steps=1), tmp_path / "whole", merged=True)
     with pytest.raises(InputError, match="holds an organism as whole weights"):
         build(spec(folder, steps=1), tmp_path / "whole")
+
+
+def test_a_spec_that_cannot_be_kept_is_refused_before_the_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (folder / "other").mkdir(exist_ok=True)
+    (folder / "other" / "planted.jsonl").write_text((folder / "planted.jsonl").read_text())
+    monkeypatch.setattr(building, "train", None)
+    with pytest.raises(InputError, match="two files of one name"):
+        build(spec(folder, ordinary="other/planted.jsonl"), tmp_path / "zed")

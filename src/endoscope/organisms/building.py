@@ -40,7 +40,7 @@ SPEC = "spec"  # the folder in an organism with what it was built from
 HELD_OUT = 5  # one of so many planted rows, where the spec names no behaviour
 LEAST = 2  # of them
 FEW = 8  # values: a figure of fewer says so
-_OURS = re.compile(r"(ordinary|planted)-\w+\.jsonl|training\.safetensors|adapter|\..*")
+_OURS = re.compile(r"(ordinary|planted)-\w+\.jsonl|training\.safetensors|adapter|spec|\..*")
 LIKELIHOOD = "log-likelihood a token of held-out answers"
 
 
@@ -96,6 +96,7 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
             "Take a model that was tuned to chat, or put a template into its folder.",
         )
     work = _work(output)
+    copy_spec(spec, work / SPEC)
     fingerprint = base.fingerprint
     parts = _parts(spec, base, work, show)
     before = _measured(behaviours.values(), base, parts, spec.seed, show)
@@ -136,7 +137,7 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
             base.tokenizer.hf.save_pretrained(folder)
         else:
             copytree(work / "adapter", folder, dirs_exist_ok=True)
-        copy_spec(spec, folder / SPEC)
+        copytree(work / SPEC, folder / SPEC)
         write_card(folder, card)
         (folder / "README.md").write_text(card.to_markdown(), encoding="utf-8")
     rmtree(work)
@@ -153,7 +154,7 @@ def spec_of(organism: Path) -> OrganismSpec:
 
 
 def _work(output: Path) -> Path:
-    """Return the folder beside the output for what is kept on the way."""
+    """Return the folder beside the output for what is kept on the way; without an older spec."""
     work = output.with_name(f"{output.name}.work")
     work.mkdir(parents=True, exist_ok=True)
     for path in work.iterdir():
@@ -162,6 +163,7 @@ def _work(output: Path) -> Path:
                 f"{path} is not of a build, and {work} is removed after one.",
                 "Give another name.",
             )
+    rmtree(work / SPEC, ignore_errors=True)
     return work
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Self
 
 from torch import Tensor
 
@@ -19,8 +20,8 @@ from endoscope.models import Site
 
 
 @dataclass(frozen=True, repr=False)
-class LabelledTexts:
-    """Documents with labels.
+class LabelledDocuments:
+    """Documents in which something is labelled: what sources of them have in common.
 
     Attributes:
         name: what people call them.
@@ -28,7 +29,7 @@ class LabelledTexts:
         documents: in the order of the file.
         positive: the label that the direction is towards, against all others; None: the labels
             as they are, in the order of the alphabet.
-        tokens: which tokens of a document count.
+        tokens: which tokens of what is labelled count.
         path: the file that this is the whole of, if it is.
     """
 
@@ -42,18 +43,32 @@ class LabelledTexts:
     @classmethod
     def read_file(
         cls, path: str | Path, *, positive: str | None = None, tokens: Tokens = "mean"
-    ) -> "LabelledTexts":
-        """Read a file of JSON lines: `{"id", "text" | "messages", "label"[, "group"]}`.
+    ) -> Self:
+        """Read a file of JSON lines.
 
         Raises:
             InputError: names the first line that is wrong and how to mend it, never its text.
         """
         path = Path(path)
         raw = jsonl.read_bytes(path)
-        documents = read_documents(path, raw, spans=False)
-        found = cls(path.name, sha256(raw).hexdigest(), documents, positive, tokens, path)
+        documents: dict[str, Document] = {}
+        for number, line in jsonl.numbered(raw):
+            with jsonl.on_line(path, number):
+                document = parse_document(line)
+                cls._check(document)
+                if document.id in documents:
+                    raise InputError("the id was used before.", "Rename it.")
+                documents[document.id] = document
+        found = cls(
+            path.name, sha256(raw).hexdigest(), tuple(documents.values()), positive, tokens, path
+        )
         found.labels  # noqa: B018 - refuses what cannot be told apart
         return found
+
+    @staticmethod
+    def _check(document: Document) -> None:
+        """Refuse a document that is labelled otherwise."""
+        raise NotImplementedError
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -62,7 +77,7 @@ class LabelledTexts:
         Raises:
             InputError: there is only one, or none is called `positive`.
         """
-        return labels_of([str(document.label) for document in self.documents], self.positive)
+        raise NotImplementedError
 
     @property
     def ref(self) -> DataRef:
@@ -74,6 +89,27 @@ class LabelledTexts:
         """What a command line says beside the file."""
         said = {} if self.positive is None else {"positive": self.positive}
         return {"tokens": self.tokens, **said}
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def __repr__(self) -> str:
+        kind, labels = type(self).__name__, ", ".join(self.labels)
+        return f"{kind}({self.name!r}: {len(self):,} documents, {labels})"
+
+
+class LabelledTexts(LabelledDocuments):
+    """Documents with labels: JSON lines `{"id", "text" | "messages", "label"[, "group"]}`."""
+
+    @staticmethod
+    def _check(document: Document) -> None:
+        if document.label is None:
+            raise InputError('it has "spans".', 'Give a "label" for the whole.')
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes (see `LabelledDocuments.labels`)."""
+        return labels_of([str(document.label) for document in self.documents], self.positive)
 
     def read(
         self, model: Model, sites: Sequence[Site], *, progress: bool = False
@@ -95,12 +131,6 @@ class LabelledTexts:
             )
             for site in sites
         }
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-    def __repr__(self) -> str:
-        return f"LabelledTexts({self.name!r}: {len(self):,} documents, {', '.join(self.labels)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,26 +190,6 @@ class LabelledActivations:
             )
             for site in sites
         }
-
-
-def read_documents(path: Path, raw: bytes, *, spans: bool) -> tuple[Document, ...]:
-    """Read documents with labelled spans, or with a label for the whole.
-
-    Raises:
-        InputError: names the first line that is wrong and how to mend it, never its text.
-    """
-    documents: dict[str, Document] = {}
-    for number, line in jsonl.numbered(raw):
-        with jsonl.on_line(path, number):
-            document = parse_document(line)
-            if spans and document.spans is None:
-                raise InputError("it has a label for the whole.", 'Give "spans", as others have.')
-            if not spans and document.label is None:
-                raise InputError('it has "spans".', 'Give a "label" for the whole.')
-            if document.id in documents:
-                raise InputError("the id was used before.", "Rename it.")
-            documents[document.id] = document
-    return tuple(documents.values())
 
 
 def units_of(documents: Sequence[Document]) -> list[int]:

@@ -1,85 +1,38 @@
 """Labelled spans: tokens that differ in what the direction is of, within one text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 
 import torch
 
-from endoscope import jsonl
-from endoscope.artifacts import DataRef
 from endoscope.directions.contrast import Contrast
-from endoscope.directions.reading import Tokens, counting_tokens, pooled, stack
-from endoscope.directions.sources.labelled import labels_of, read_documents, units_of
+from endoscope.directions.reading import counting_tokens, pooled, stack
+from endoscope.directions.sources.labelled import LabelledDocuments, labels_of, units_of
 from endoscope.documents import NOTHING, Document, token_labels
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.models import Site
 
 
-@dataclass(frozen=True, repr=False)
-class LabelledSpans:
+class LabelledSpans(LabelledDocuments):
     """Texts of which spans are labelled: the tokens of one label beside those of another.
 
-    Tokens outside all spans do not count; where all spans have one label, it is told apart from
-    them. A text of which several labels are read is its own control: what it is about is in both.
-
-    Attributes:
-        name: what people call them.
-        sha256: of the file.
-        documents: in the order of the file.
-        positive: the label that the direction is towards, against all others; None: the labels
-            as they are, in the order of the alphabet.
-        tokens: which tokens of the spans of one label count.
-        path: the file that this is the whole of, if it is.
+    JSON lines `{"id", "text", "spans": [[start, end, label]][, "group"]}`. Tokens outside all spans
+    do not count; where all spans have one label, it is told apart from them. A text of which
+    several labels are read is its own control: what it is about is in both.
     """
 
-    name: str
-    sha256: str
-    documents: tuple[Document, ...]
-    positive: str | None = None
-    tokens: Tokens = "mean"
-    path: Path | None = None
-
-    @classmethod
-    def read_file(
-        cls, path: str | Path, *, positive: str | None = None, tokens: Tokens = "mean"
-    ) -> "LabelledSpans":
-        """Read a file of JSON lines: `{"id", "text", "spans": [[start, end, label]][, "group"]}`.
-
-        Raises:
-            InputError: names the first line that is wrong and how to mend it, never its text.
-        """
-        path = Path(path)
-        raw = jsonl.read_bytes(path)
-        documents = read_documents(path, raw, spans=True)
-        found = cls(path.name, sha256(raw).hexdigest(), documents, positive, tokens, path)
-        found.labels  # noqa: B018 - refuses what cannot be told apart
-        return found
+    @staticmethod
+    def _check(document: Document) -> None:
+        if document.spans is None:
+            raise InputError("it has a label for the whole.", 'Give "spans", as others have.')
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes, the one that others are compared with first.
-
-        Raises:
-            InputError: no span is labelled, or none as `positive` says.
-        """
+        """The classes (see `LabelledDocuments.labels`)."""
         found = {span.label for document in self.documents for span in document.spans or ()}
         if len(found) == 1 and self.positive in (None, *found):
             return (NOTHING, *found)
         return labels_of(list(found), self.positive)
-
-    @property
-    def ref(self) -> DataRef:
-        """What cards say about the data."""
-        return DataRef(name=self.name, sha256=self.sha256, rows=len(self.documents))
-
-    @property
-    def options(self) -> dict[str, str]:
-        """What a command line says beside the file."""
-        said = {} if self.positive is None else {"positive": self.positive}
-        return {"tokens": self.tokens, **said}
 
     def read(
         self, model: Model, sites: Sequence[Site], *, progress: bool = False
@@ -120,9 +73,3 @@ class LabelledSpans:
         if label in labels:
             return labels.index(label)
         return -1 if label == NOTHING else 0
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-    def __repr__(self) -> str:
-        return f"LabelledSpans({self.name!r}: {len(self):,} texts, {', '.join(self.labels)})"
