@@ -25,9 +25,8 @@ def test_the_way_it_moved_is_told_from_others(tmp_path: Path) -> None:
     assert Directions().run(pair, nothing, tmp_path).signals == [], "equal models have not moved"
     with torch.no_grad():
         _, _, module = next(pair.tuned.loaded.anatomy.matrices("writers"))
-        module.weight += 0.3 * torch.randn(
-            module.weight.shape, generator=torch.Generator().manual_seed(0)
-        )
+        added = 0.3 * torch.randn(module.weight.shape, generator=torch.Generator().manual_seed(0))
+        module.weight += added.to(module.weight.device)
     texts = [pair.given(text) for text in shipped_prompts("neutral")]
     base, tuned = (model.capture(texts, site) for model in pair)
     later = torch.diff(base.documents, prepend=torch.tensor([-1])) == 0

@@ -53,9 +53,10 @@ def test_a_change_is_found_in_every_architecture(architecture: str, tmp_path: Pa
     layer, path, module = next(pair.tuned.loaded.anatomy.matrices("writers"))
     added = torch.randn(module.weight.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        module.weight += added
+        module.weight += added.to(module.weight.device)
     (found,) = deltas(pair, "writers")
     assert (found.layer, found.path) == (layer, path)
     assert found.norm == pytest.approx(float(added.norm()), rel=1e-4)
     assert found.left.shape[0] == pair.base.d_model, "it writes to the residual stream"
-    assert found.left.T @ found.left == pytest.approx(torch.eye(found.left.shape[1]), abs=1e-4)
+    left = found.left.cpu()
+    assert left.T @ left == pytest.approx(torch.eye(left.shape[1]), abs=1e-4)

@@ -20,8 +20,8 @@ def test_it_is_what_the_model_says(architecture: str, tmp_path: Path) -> None:
     found = next_tokens(model, TEXTS)
     assert found.shape[0] == len(TEXTS)
     for row, text in zip(found, TEXTS, strict=True):
-        ids = torch.tensor([model.tokenizer.encode(text).ids])
-        logits = model.loaded.module(input_ids=ids).logits[0, -1].float()
+        ids = torch.tensor([model.tokenizer.encode(text).ids], device=model.device)
+        logits = model.loaded.module(input_ids=ids).logits[0, -1].float().cpu()
         torch.testing.assert_close(row, logits.log_softmax(-1), atol=1e-4, rtol=1e-4)
 
 
