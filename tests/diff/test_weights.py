@@ -2,25 +2,30 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import endoscope
 from endoscope.diff import Options, Pair, Prompt
 from endoscope.diff.deltas import deltas
-from endoscope.diff.methods.weights import MATRICES, Weights
+from endoscope.diff.methods.weights import CHANCE, MATRICES, Weights, _floor
 from tests.tiny import CONFIGS, save_tiny
 
 QUESTIONS = tuple(Prompt("facts", text) for text in ("How far is the moon?", "What is rust?"))
 
 
 def test_words_that_are_read_and_written_stand_out(tmp_path: Path) -> None:
-    """Layer 0 reads " harbour" where it did not; a late one writes " lantern"."""
+    """Layer 0 reads " harbour" where it did not; a late one writes " lantern".
+
+    That is, what is theirs alone: all rows share a large part.
+    """
     base, tuned = (endoscope.open("smollm2-135m-instruct", dtype="float32") for _ in range(2))
     read, written = (
         tuned.tokenizer.encode(word, special=False).ids[0] for word in (" harbour", " lantern")
     )
-    embedding = tuned.loaded.module.get_input_embeddings().weight
+    embedding = tuned.loaded.module.get_input_embeddings().weight.detach().clone()
+    embedding -= embedding.mean(0)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for layer, path, module in tuned.loaded.anatomy.matrices("readers"):
@@ -30,7 +35,7 @@ def test_words_that_are_read_and_written_stand_out(tmp_path: Path) -> None:
         for layer, path, module in tuned.loaded.anatomy.matrices("writers"):
             if (layer, path) == (25, "mlp.down_proj"):
                 noise = torch.randn(module.weight.shape[1], generator=random)
-                row = tuned.loaded.anatomy.unembedding[written]
+                row = embedding[written]  # read and written are one matrix in this model
                 module.weight += 0.1 * torch.outer(row / row.norm(), noise)
     options = Options(prompts=QUESTIONS, max_tokens=4)
     seen = Weights().run(Pair.of(base, tuned), options, tmp_path)
@@ -60,3 +65,17 @@ def test_a_change_is_found_in_every_architecture(architecture: str, tmp_path: Pa
     assert found.left.shape[0] == pair.base.d_model, "it writes to the residual stream"
     left = found.left.cpu()
     assert left.T @ left == pytest.approx(torch.eye(left.shape[1]), abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [0.5, 1.0, 4.0], ids=["rank 1", "exponential", "rank 8"])
+def test_where_nothing_was_planted_the_floor_is_rarely_passed(shape: float) -> None:
+    """Energies along random changes are gamma distributed; the heavier the tail, the fewer ranks.
+
+    A straight line through the logarithm of the tail is a little low for one that falls slower.
+    """
+    random = np.random.default_rng(0)
+    draws = 200
+    energies = [torch.tensor(random.gamma(shape, size=20_000)) for _ in range(draws)]
+    passed = sum(float(one.max()) > _floor(one) for one in energies) / draws
+    assert CHANCE / 5 < passed < 2.5 * CHANCE
+    assert _floor(energies[0]) < 3 * float(energies[0].quantile(0.999)), "a planted word passes it"

@@ -28,7 +28,7 @@ from endoscope.errors import InputError
 from endoscope.rows import Row, read_rows
 
 HTML = "report.html"
-VERSION = 6  # of what methods do: raise it with any of them, and nothing older is gone on with
+VERSION = 7  # of what methods do: raise it with any of them, and nothing older is gone on with
 _OURS = re.compile(r"\d+(\.(texts|rows)\.jsonl)?|\..*")
 FINDINGS = "findings"
 

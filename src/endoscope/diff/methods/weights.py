@@ -1,6 +1,7 @@
 """What the change of the weights reads and writes, before the model says a word."""
 
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,28 +20,14 @@ from endoscope.diff.signal import Seen, Signal
 from endoscope.errors import InputError
 from endoscope.models import TextTokenizer
 
-DRAWS = 4  # random changes of the same size, for the noise floor
-READ = 1.25  # times the most of a random change: a fine-tune is not random
-WRITTEN = 1.5  # times what one token in a thousand has: every fine-tune moves how answers begin
-TYPICAL = 0.999
+TAIL = (0.99, 0.999)  # shares of tokens: how fast energies fall beyond them
+CHANCE = 0.05  # that any token stands above the noise floor where nothing was planted
 CANDIDATES = 64  # tokens that are looked at
 SHOWN = 8  # words
 LETTERS = 3  # of a word
 ALIKE = 0.35  # cosine of words that are one: "harbour" and "harbor"
 MATRICES = "matrices"  # among the details: how much each changed
 KIND = "the words that its weights read"
-
-
-class Energy(NamedTuple):
-    """How much of a change lies along each token.
-
-    Attributes:
-        tokens: `[vocabulary]`, over what a random change has on average.
-        random: the most that any token has of a random change.
-    """
-
-    tokens: Tensor
-    random: float
 
 
 class Word(NamedTuple):
@@ -82,13 +69,13 @@ class Weights:
         found, texts, generated = [], [], 0
         if writers:
             energy = _energy([(one.left, one.values) for one in writers], unembedding)
-            floor = WRITTEN * float(energy.tokens.quantile(TYPICAL))
-            for word in _words(energy.tokens, floor, unembedding, tokenizer, common):
+            floor = _floor(energy)
+            for word in _words(energy, floor, unembedding, tokenizer, common):
                 found.append(_signal("write", word, floor, common))
         if first := [one for one in readers if one.layer == 0]:
             energy = _energy([(one.right.T, one.values) for one in first], embedding)
-            floor = READ * energy.random
-            words = _words(energy.tokens, floor, embedding, tokenizer, common)
+            floor = _floor(energy)
+            words = _words(energy, floor, embedding, tokenizer, common)
             found += [_signal("read", word, floor, common) for word in words]
             texts = [word.text for word in words]
         if texts:
@@ -99,27 +86,34 @@ class Weights:
 
 
 @torch.no_grad()
-def _energy(changes: Sequence[tuple[Tensor, Tensor]], rows: Tensor) -> Energy:
-    """Return how much of changes lies along the rows of an embedding, `[vocabulary, d_model]`.
+def _energy(changes: Sequence[tuple[Tensor, Tensor]], rows: Tensor) -> Tensor:
+    """Return how much of changes lies along the rows of an embedding, on the CPU, `[vocabulary]`.
+
+    It is over what a random change of the same size has on average.
 
     Args:
         changes: of each, orthonormal vectors `[d_model, k]`, and their singular values `[k]`.
-        rows: of an embedding.
+        rows: of the embedding, `[vocabulary, d_model]`.
     """
     total = sum(float(values.square().sum()) for _, values in changes)
     scale = rows.square().sum(1).clamp(min=1e-12) * total / rows.shape[1]
-    random = torch.Generator().manual_seed(0)
+    energy = torch.zeros(len(rows), device=rows.device)
+    for vectors, values in changes:
+        energy += ((rows @ vectors) * values).square().sum(1)
+    return (energy / scale).cpu()
 
-    def along(drawn: bool) -> Tensor:
-        energy = torch.zeros(len(rows))
-        for vectors, values in changes:
-            if drawn:
-                noise = torch.randn(vectors.shape, generator=random).to(rows.device)
-                vectors = torch.linalg.qr(noise).Q
-            energy += ((rows @ vectors) * values).square().sum(1).cpu()
-        return energy / scale.cpu()
 
-    return Energy(along(False), max(float(along(True).max()) for _ in range(DRAWS)))
+def _floor(energy: Tensor) -> float:
+    """Return what no token has, most of the time, if nothing was planted.
+
+    Energies of most tokens fall off exponentially, as those of random changes do, but not as fast:
+    every fine-tune moves some words. So the tail is taken from the change itself, and drawn on to
+    where one token in so many is there by chance. (Peaks over a threshold: Coles 2001, "An
+    introduction to statistical modeling of extreme values", chapter 4.)
+    """
+    low, high = (float(energy.quantile(share)) for share in TAIL)
+    factors = [(1 - share) / (CHANCE / len(energy)) for share in TAIL]
+    return high + (high - low) * log(factors[1]) / log(factors[0] / factors[1])
 
 
 def _words(
