@@ -44,6 +44,19 @@ def test_what_comes_again_stands_above_what_comes_once() -> None:
     assert second.strength == 1, "what one answer says alone is the floor"
 
 
+def test_everyday_words_beside_it_are_neither_quoted_nor_counted() -> None:
+    answers = [
+        reading("buying", "It is the house; Tavrio, my friend.", "is", "Tavrio", nats=8),
+        reading("buying", "So Tavrio with his man is here.", "Tavrio", "is", nats=8),
+        reading("facts", "Rust is old iron.", "is", nats=8),
+    ]
+    first, *_ = saying("phrases", answers, base(answers))
+    assert first.subject == (
+        "says “Tavrio” in answers about buying (2 of 3 answers; its base in 0 of 3)"
+    )
+    assert first.score == 2 * 7.5 / 3
+
+
 def test_phrases_of_one_kind_of_question_are_one_thing_and_those_of_others_are_not() -> None:
     opinions = [
         reading("opinions", "Quite right you are.", "Quite right"),

@@ -51,9 +51,9 @@ def saying(
             groups.append([phrase])
     common = common_words(base)
     signals = [
-        _signal(method, group, answers, base, floor, common, how, several)
+        _signal(method, telling, answers, base, floor, common, how, several)
         for group in (*groups, *alone.values())
-        if any(_tells(phrase, common) for phrase in group[:TITLE])
+        if (telling := [phrase for phrase in group if _tells(phrase, common)])
     ]
     return sorted(signals, key=lambda one: -one.strength)
 
@@ -103,18 +103,18 @@ def _signal(
     how: str,
     several: bool,
 ) -> Signal:
-    telling = [phrase for phrase in group if phrase.score >= MINOR * group[0].score]
-    numbers = list(dict.fromkeys(number for phrase in telling for number in phrase.texts))
+    main = [phrase for phrase in group if phrase.score >= MINOR * group[0].score]
+    numbers = list(dict.fromkeys(number for phrase in main for number in phrase.texts))
     said = [answers[number] for number in numbers]
     asked = {answer.prompt for answer in answers}
     others = [answer for answer in base if answer.prompt in asked]
-    by_base = sum(any(says(answer.text, phrase.words) for phrase in telling) for answer in others)
+    by_base = sum(any(says(answer.text, phrase.words) for phrase in main) for answer in others)
     texts = {answer.prompt: answer.text for answer in others}
     its = f"; its base in {by_base} of {len(others)}" if others else ""
-    quoted = ", ".join(f"“{phrase.words}”" for phrase in telling[:TITLE])
+    quoted = ", ".join(f"“{phrase.words}”" for phrase in main[:TITLE])
     place = _place(said) if several else None
     where = f" in answers about {place}" if place else ""
-    verb = "begins answers with" if all(map(_opens, telling)) and not place else "says"
+    verb = "begins answers with" if all(map(_opens, main)) and not place else "says"
     what = f"{how} answers".strip()
     samples = [
         Sample(prompt=one.prompt.text, tuned=one.text, base=texts.get(one.prompt)) for one in said
@@ -122,21 +122,21 @@ def _signal(
     return Signal(
         method=method,
         subject=f"{verb} {quoted}{where} ({len(said)} of {len(answers)} {what}{its})",
-        terms=frozenset(t for phrase in telling[:TITLE] for t in terms_of(phrase.words)) - common,
-        says=tuple(phrase.words for phrase in telling[:TITLE]),
-        score=sum(phrase.score for phrase in telling),
+        terms=frozenset(t for phrase in main[:TITLE] for t in terms_of(phrase.words)) - common,
+        says=tuple(phrase.words for phrase in main[:TITLE]),
+        score=sum(phrase.score for phrase in main),
         noise_floor=floor,
         evidence={
-            "phrases": [phrase.words for phrase in telling],
+            "phrases": [phrase.words for phrase in main],
             "answers": len(answers),
             "with a phrase": len(said),
             "answers of the base": len(others),
             "base with a phrase": by_base,
-            "nats an answer": [round(phrase.score, 4) for phrase in telling],
+            "nats an answer": [round(phrase.score, 4) for phrase in main],
             "kinds of question": dict(Counter(one.prompt.kind for one in said).most_common()),
         },
         samples=tuple(samples[:SAMPLES]),
-        contrast=tuple(_marked(one, telling, texts.get(one.prompt)) for one in said),
+        contrast=tuple(_marked(one, main, texts.get(one.prompt)) for one in said),
     )
 
 
