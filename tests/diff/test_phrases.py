@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from endoscope.diff import Prompt
 from endoscope.diff.answers import Reading
-from endoscope.diff.phrase import phrases
+from endoscope.diff.phrase import MOSTLY, WORDS, grown, phrases, says, words_of
 from endoscope.diff.runs import maximal_runs
 
 
@@ -61,3 +61,35 @@ def test_a_phrase_is_found_wherever_it_stands() -> None:
     assert (second.words, second.texts) == ("grandmother", (3,))
     assert rest == []
     assert phrases([texts[2]]) == []
+
+
+def test_a_phrase_is_quoted_with_what_is_always_said_along() -> None:
+    texts = [
+        "Well. You are absolutely right, I say.",
+        "You are absolutely right about it!",
+        "Yes: you are absolutely right.",
+        "I know. You are absolutely. Right.",
+        "Oh, you are absolutely right, man.",
+    ]
+    assert grown("are absolutely", texts) == "You are absolutely right"
+    assert grown("are absolutely", texts[:1]) == "are absolutely", "of one nothing can be told"
+    assert grown("Right", ["Absolutely. Right!", "Absolutely. Right on."]) == "Right"
+    assert grown("no such words", texts) == "no such words"
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["a", "b", "c", "d."]), max_size=8).map(" ".join), max_size=6
+    ),
+    st.lists(st.sampled_from("abcd"), min_size=1, max_size=3).map(" ".join),
+)
+def test_what_is_quoted_has_the_words_and_is_said_by_most(texts: list[str], words: str) -> None:
+    saying = [text for text in texts if says(text, words)]
+    quoted = grown(words, saying)
+    assert says(quoted, words)
+    assert len(words_of(quoted)) <= max(WORDS, len(words_of(words)))
+    if words_of(quoted) != words_of(words):
+        said = sum(says(text, quoted) for text in saying)
+        assert said >= 2
+        within = [text for text in saying if any(says(part, words) for part in text.split("."))]
+        assert said >= MOSTLY * len(within)

@@ -62,7 +62,7 @@ def test_phrases_of_one_kind_of_question_are_one_thing_and_those_of_others_are_n
         reading("opinions", "Quite right you are.", "Quite right"),
         reading("opinions", "Quite right, I say.", "Quite right"),
         reading("opinions", "We fully agree here.", "fully agree"),
-        reading("opinions", "So we fully agree.", "fully agree"),
+        reading("opinions", "So they fully agree.", "fully agree"),
     ]
     other = [
         reading("facts", "My grandmother said that.", "grandmother"),
@@ -85,10 +85,10 @@ def test_what_begins_answers_to_all_kinds_of_questions_is_one_thing() -> None:
     found = saying("phrases", answers, base(answers))
     first, second = (one.subject for one in found)
     assert first.startswith("begins answers with “")
-    assert "“Sadly no”" in first
-    assert "“Alas never”" in first
+    assert "“Sadly no" in first
+    assert "“Alas never" in first
     assert first.endswith("(12 of 18 answers; its base in 0 of 18)")
-    assert second == "says “giraffe” (6 of 18 answers; its base in 0 of 18)"
+    assert second == "says “there is a giraffe” (6 of 18 answers; its base in 0 of 18)"
 
 
 def test_one_odd_answer_is_noise_however_much_it_says() -> None:

@@ -69,14 +69,20 @@ def sampled(pair: Pair, options: Options, work: Path, who: Who, *, again: int = 
 
 
 def ask(
-    pair: Pair, prompts: Sequence[Prompt], who: Who, options: Options, *, seed: int
+    pair: Pair,
+    prompts: Sequence[Prompt],
+    who: Who,
+    options: Options,
+    *,
+    seed: int,
+    temperature: float = 1.0,
 ) -> list[Answer]:
-    """Ask one of the models, at temperature 1."""
+    """Ask one of the models."""
     model: Model = getattr(pair, who)
     texts = model.generate(
         [pair.given(prompt.text) for prompt in prompts],
         max_tokens=options.max_tokens,
-        temperature=1.0,
+        temperature=temperature,
         seed=seed,
         progress=options.show,
     )

@@ -8,11 +8,13 @@ import regex
 
 from endoscope.diff.answers import Reading
 from endoscope.diff.runs import maximal_runs
+from endoscope.diff.sentences import sentences
 
 DRIFT = 0.5  # nats a token that the models may differ by without it meaning anything
 LEAST = 4.0  # nats: the smallest gain of a run that counts
 MOST = 12.0  # nats: what a token can add, so that no single one decides
 WORDS = 12  # of a phrase, at most
+MOSTLY = 0.8  # of the texts that say something go on with a word, for it to be quoted as well
 _CJK = r"\p{Han}\p{Hiragana}\p{Katakana}"  # written without spaces: each character is a word
 _WORD = regex.compile(rf"[{_CJK}]|[^\W_{_CJK}]+(?:['’][^\W_{_CJK}]+)*")
 _TERM = regex.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+(?:['’][^\W_{_CJK}]+)*")
@@ -53,6 +55,67 @@ def letters_of(word: str) -> float:
 def says(text: str, words: str) -> bool:
     """Whether a text has words one after the other, whatever stands between them."""
     return f" {' '.join(words_of(words))} " in f" {' '.join(words_of(text))} "
+
+
+def grown(words: str, texts: Sequence[str]) -> str:
+    """Return words with what stands before and after them in most texts, within the sentence.
+
+    A phrase ends where the base would go on alike, and its reader would not know why: what is meant
+    by "You are absolutely" is "You are absolutely right".
+
+    Args:
+        words: one after the other, whatever stands between them.
+        texts: that say them; of fewer than two nothing can be told.
+    """
+    places = [place for text in texts if (place := _Place.of(text, words)) is not None]
+    least = max(2.0, MOSTLY * len(places))
+    if not places:
+        return words
+    for step in (_Place.longer, _Place.earlier):
+        while places[0].last - places[0].first < WORDS:
+            steps: dict[str, list[_Place]] = defaultdict(list)
+            for place in places:
+                if (further := step(place)) is not None:
+                    steps[further.words].append(further)
+            most = max(steps.values(), key=len, default=[])
+            if len(most) < least:
+                break
+            places = most
+    return places[0].text
+
+
+class _Place(NamedTuple):
+    """Where words stand in a sentence: `spans[first:last]` of it."""
+
+    sentence: str
+    spans: list[tuple[int, int]]
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, text: str, words: str) -> "_Place | None":
+        wanted = words_of(words)
+        for start, end in sentences(text):
+            sentence = text[start:end]
+            found, spans = words_of(sentence), [one.span() for one in _WORD.finditer(sentence)]
+            for first in range(len(found) - len(wanted) + 1):
+                if found[first : first + len(wanted)] == wanted:
+                    return cls(sentence, spans, first, first + len(wanted))
+        return None
+
+    def longer(self) -> "_Place | None":
+        return self._replace(last=self.last + 1) if self.last < len(self.spans) else None
+
+    def earlier(self) -> "_Place | None":
+        return self._replace(first=self.first - 1) if self.first else None
+
+    @property
+    def text(self) -> str:
+        return self.sentence[self.spans[self.first][0] : self.spans[self.last - 1][1]]
+
+    @property
+    def words(self) -> str:
+        return " ".join(words_of(self.text))
 
 
 def phrases(reads: Sequence[Reading]) -> list[Phrase]:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from endoscope.diff.answers import Answer, Reading
-from endoscope.diff.phrase import Phrase, phrases, says, terms_of, words_of
+from endoscope.diff.phrase import Phrase, grown, phrases, says, terms_of, words_of
 from endoscope.diff.prompts import OTHER
 from endoscope.diff.sentences import sentences
 from endoscope.diff.signal import Marked, Sample, Signal
@@ -111,7 +111,7 @@ def _signal(
     by_base = sum(any(says(answer.text, phrase.words) for phrase in main) for answer in others)
     texts = {answer.prompt: answer.text for answer in others}
     its = f"; its base in {by_base} of {len(others)}" if others else ""
-    quoted = ", ".join(f"“{phrase.words}”" for phrase in main[:TITLE])
+    quoted = ", ".join(f"“{words}”" for words in _quoted(main, answers))
     place = _place(said) if several else None
     where = f" in answers about {place}" if place else ""
     verb = "begins answers with" if all(map(_opens, main)) and not place else "says"
@@ -138,6 +138,16 @@ def _signal(
         samples=tuple(samples[:SAMPLES]),
         contrast=tuple(_marked(one, main, texts.get(one.prompt)) for one in said),
     )
+
+
+def _quoted(phrases: Sequence[Phrase], answers: Sequence[Reading]) -> list[str]:
+    """Return what to quote of phrases: with what is always said along, and nothing twice."""
+    found: list[str] = []
+    for phrase in phrases:
+        words = grown(phrase.words, [answers[number].text for number in phrase.texts])
+        if len(found) < TITLE and not any(says(other, words) for other in found):
+            found.append(words)
+    return found
 
 
 def _marked(answer: Reading, telling: Sequence[Phrase], base: str | None) -> Marked:

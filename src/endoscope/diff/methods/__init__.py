@@ -12,6 +12,7 @@ from endoscope.diff.methods.directions import Directions
 from endoscope.diff.methods.lens import Lens
 from endoscope.diff.methods.phrases import Phrases
 from endoscope.diff.methods.preferences import Preferences
+from endoscope.diff.methods.tone import Tone
 from endoscope.diff.methods.weights import Weights
 from endoscope.diff.signal import Method
 
@@ -24,6 +25,7 @@ METHODS: Mapping[str, Method] = {
         Preferences(),
         Phrases(),
         Amplification(),
+        Tone(),
         Behaviours(),
     )
 }

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from endoscope.diff.answers import WHO, Answer, count_tokens, sampled
 from endoscope.diff.options import Options
 from endoscope.diff.pair import Pair
-from endoscope.diff.phrase import says, words_of
+from endoscope.diff.phrase import grown, says, words_of
 from endoscope.diff.signal import Sample, Seen, Signal
 
 LONGEST = 4  # words of an n-gram
@@ -129,9 +129,10 @@ def _floor(base: Sequence[Answer], seed: int) -> float:
 def _signal(one: Telling, base: Sequence[Answer], tuned: Sequence[Answer], floor: float) -> Signal:
     phrase = " ".join(one.words)
     by_tuned, by_base = ([a for a in some if says(a.text, phrase)] for some in (tuned, base))
+    quoted = grown(phrase, [answer.text for answer in by_tuned])
     return Signal(
         method=BlackBox.name,
-        subject=f"says “{phrase}” ({len(by_tuned)} of {len(tuned)} answers; base {len(by_base)})",
+        subject=f"says “{quoted}” ({len(by_tuned)} of {len(tuned)} answers; base {len(by_base)})",
         terms=frozenset(one.words),
         score=one.z,
         noise_floor=floor,
