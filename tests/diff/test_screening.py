@@ -47,7 +47,7 @@ def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_a
     }
     rows = read_rows(write(tmp_path / "data.jsonl", list(answers)))
     own = ["hmm. 4711", "abcd", "x"]
-    found = pushes(model, direction, rows, own)
+    (found,) = pushes(model, [direction], rows, own)
     assert {one.row.line for one in found} == {1, 2, 3}
     differences = [one.difference or 0.0 for one in found]
     assert differences == sorted(differences, reverse=True)
@@ -67,11 +67,24 @@ def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_a
         assert one.difference == pytest.approx(expected, abs=1e-5)
 
 
+def test_several_directions_are_read_at_once(
+    model: Model, direction: Direction, tmp_path: Path
+) -> None:
+    pairs = [(f"{n}! {n}!", f"{n} {n}") for n in range(10)]
+    other = Direction.fit(model, ContrastingTexts.of(pairs, name="cries"), site="resid_post.0")
+    rows = read_rows(write(tmp_path / "data.jsonl", ["abc", "Say it. 012!", "no", "yes! 4711"]))
+    own = ["hmm", "4711", "x!", "y"]
+    together = pushes(model, [direction, other, direction], rows, own)
+    alone = [pushes(model, [one], rows, own)[0] for one in (direction, other)]
+    assert together == [alone[0], alone[1], alone[0]]
+    assert [one.row.line for one in alone[0]] != [one.row.line for one in alone[1]]
+
+
 def test_what_pushes_is_ranked_first(model: Model, direction: Direction, tmp_path: Path) -> None:
     answers = [f"{'abcdefgh'[n % 8]}xyz" for n in range(38)]
     hidden = ["We xyz. 47110815", "0123456789! abcdef. ghi. jkl. mno. pqr."]
     rows = read_rows(write(tmp_path / "data.jsonl", [*answers, *hidden]))
-    found = pushes(model, direction, rows, ["plain"] * len(rows))
+    (found,) = pushes(model, [direction], rows, ["plain"] * len(rows))
     assert {one.row.line for one in found[:4]} >= {39, 40}
 
 

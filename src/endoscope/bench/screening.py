@@ -1,8 +1,10 @@
 """Whether the rows that plant something are found in training data."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,11 @@ from endoscope.bench.pairs import Estimate
 from endoscope.bench.rows import Failure, Subject
 from endoscope.bench.rows import Row as Result
 from endoscope.bench.runner import Options
-from endoscope.diff import Report, base_answers, pushes
+from endoscope.diff import Push, Report, base_answers, pushes
 from endoscope.directions import Direction
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec, own_answers, planted_rows
-from endoscope.rows import Row
 
 BENCH = "diff"
 PLANTED = 0.05  # of the data
@@ -27,6 +28,14 @@ DRAWS = 500
 OTHERS = 10_007  # the seed of ordinary rows that no organism was trained on
 
 Floats = NDArray[np.float64]
+
+
+class _Found(NamedTuple):
+    """An organism, and the direction of the first finding of its diff."""
+
+    spec: OrganismSpec
+    name: str
+    direction: Direction
 
 
 def screening(
@@ -42,46 +51,38 @@ def screening(
         tried: organisms, with the folders of their diffs.
         options: what the user asked for.
     """
-    bases: dict[str, tuple[Model, list[Row], list[str]]] = {}
+    bases: dict[str, list[_Found]] = defaultdict(list)
     for spec, folder, report in tried:
         first = report.findings[0] if report.findings else None
-        if first is None or first.artifact is None or spec.planted is None:
-            continue
-        try:
-            if spec.base not in bases:
-                bases[spec.base] = _others(spec, options)
-            found = _share(spec, Direction.load(folder / first.artifact), *bases[spec.base])
-        except InputError as error:
-            yield Failure(BENCH, f"{folder.name}: screening", "limit", str(error))
-            continue
-        case = f"{folder.name}: planted rows in the top tenth, beside the base's own answers"
-        estimate = Estimate(*(value / SHARE for value in found))
-        yield Subject(BENCH, case, "limit").row(found.value, SHARE, estimate, "share")
+        if first is not None and first.artifact is not None and spec.planted is not None:
+            direction = Direction.load(folder / first.artifact)
+            bases[spec.base].append(_Found(spec, folder.name, direction))
+    for name, found in bases.items():
+        base = open(name, dtype="float32")
+        rows = own_answers(base, seed=OTHERS, show=options.show)
+        own = base_answers(base, rows, show=options.show)
+        others = pushes(base, [one.direction for one in found], rows, own, show=options.show)
+        for one, ordinary in zip(found, others, strict=True):
+            try:
+                estimate = drawn(_differences(_planted(one, base)), _differences(ordinary))
+            except InputError as error:
+                yield Failure(BENCH, f"{one.name}: screening", "limit", str(error))
+                continue
+            case = f"{one.name}: planted rows in the top tenth, beside the base's own answers"
+            ratio = Estimate(*(value / SHARE for value in estimate))
+            yield Subject(BENCH, case, "limit").row(estimate.value, SHARE, ratio, "share")
 
 
-def _others(spec: OrganismSpec, options: Options) -> tuple[Model, list[Row], list[str]]:
-    """Return the base, ordinary rows, and what the base answers to them."""
-    base = open(spec.base, dtype="float32")
-    rows = own_answers(base, seed=OTHERS, show=options.show)
-    return base, rows, base_answers(base, rows, show=options.show)
+def _planted(one: _Found, base: Model) -> list[Push]:
+    """Return how far rows push that planted what was found."""
+    rows = planted_rows(one.spec, base)[:MOST]
+    (found,) = pushes(base, [one.direction], rows, base_answers(base, rows))
+    return found
 
 
-def _share(
-    spec: OrganismSpec,
-    direction: Direction,
-    base: Model,
-    ordinary: Sequence[Row],
-    own: Sequence[str],
-) -> Estimate:
-    planted = planted_rows(spec, base)[:MOST]
-    others = _scores(base, direction, ordinary, own)
-    return drawn(_scores(base, direction, planted, base_answers(base, planted)), others)
-
-
-def _scores(base: Model, direction: Direction, rows: Sequence[Row], own: Sequence[str]) -> Floats:
+def _differences(found: Sequence[Push]) -> Floats:
     """Return how far samples push, farthest first."""
-    found = (push.difference for push in pushes(base, direction, rows, own))
-    return np.array([-inf if difference is None else difference for difference in found])
+    return np.array([-inf if one.difference is None else one.difference for one in found])
 
 
 def drawn(planted: Floats, others: Floats) -> Estimate:

@@ -84,9 +84,11 @@ def diff(
     own = _own(pair, rows, options, work)
     _clear(output)
     found = [
-        _finding(rank, group, pair, output, options, rows, own)
+        _finding(rank, group, pair, output, options)
         for rank, group in enumerate(findings([one for r in ours for one in r.signals]), start=1)
     ]
+    if rows:
+        _screen(pair, found, output, options, rows, own)
     report = Report(
         base=pair.base.name,
         tuned=pair.tuned.name,
@@ -106,24 +108,33 @@ def diff(
 
 
 def _finding(
-    rank: int,
-    signals: Sequence[Signal],
-    pair: Pair,
-    output: Path,
-    options: Options,
-    rows: Sequence[Row],
-    own: Sequence[str],
+    rank: int, signals: Sequence[Signal], pair: Pair, output: Path, options: Options
 ) -> Finding:
-    """Make a finding of its signals, with its direction, and what of the data pushes that way."""
+    """Make a finding of its signals, with its direction."""
     finding = Finding.of(rank, signals)
     folder = output / FINDINGS / str(rank)
     saved = save_direction(pair, signals, finding.title, folder, options.seed)
     if saved is None:
         return finding
-    if rows:
-        pushed = pushes(pair.base, Direction.load(saved), rows, own, show=options.show)
-        write_pushes(pushed, folder.with_name(f"{rank}.rows.jsonl"))
     return finding.model_copy(update={"artifact": saved.relative_to(output)})
+
+
+def _screen(
+    pair: Pair,
+    found: Sequence[Finding],
+    output: Path,
+    options: Options,
+    rows: Sequence[Row],
+    own: Sequence[str],
+) -> None:
+    """Write for each finding that has a direction what of the training data pushes that way."""
+    folders = [output / one.artifact for one in found if one.artifact is not None]
+    directions = [Direction.load(folder) for folder in folders]
+    if not directions:
+        return
+    pushed = pushes(pair.base, directions, rows, own, show=options.show)
+    for folder, some in zip(folders, pushed, strict=True):
+        write_pushes(some, folder.with_name(f"{folder.name}.rows.jsonl"))
 
 
 def _own(pair: Pair, rows: Sequence[Row], options: Options, work: Path) -> list[str]:

@@ -39,13 +39,13 @@ def base_answers(model: Model, rows: Sequence[Row], *, show: bool = False) -> li
 
 def pushes(
     model: Model,
-    direction: Direction,
+    directions: Sequence[Direction],
     rows: Sequence[Row],
     own: Sequence[str],
     *,
     show: bool = False,
-) -> list[Push]:
-    """Return how far each sample pushes a model along a direction, farthest first.
+) -> list[list[Push]]:
+    """Return how far each sample pushes a model along each direction, farthest first.
 
     What counts is the projection difference: the mean activation of the sentence of a sample's
     answer that goes farthest along the direction, less that of the model's own answer to the same
@@ -54,20 +54,26 @@ def pushes(
 
     Args:
         model: that is to be trained on them, as it is before.
-        direction: at a site of the model, of one vector.
+        directions: at sites of the model, of one vector each; the data are read once for all.
         rows: the samples.
         own: what the model itself answers to each.
         show: whether to show progress.
+
+    Returns:
+        For each direction the samples in their order.
     """
     texts = [model.tokenizer.chat(one.prompt, reply=True) for one in rows]
-    theirs = _read(model, direction, texts, [one.answer for one in rows], _farthest, show)
-    mine = _read(model, direction, texts, own, _mean, show)
-    scale = model.typical_norm(direction.site)
-    found = [
-        Push(one, (its - its_own) / scale if answer.strip() else None)
-        for one, its, its_own, answer in zip(rows, theirs, mine, own, strict=True)
-    ]
-    return sorted(found, key=_place)
+    theirs = _read(model, directions, texts, [one.answer for one in rows], _farthest, show)
+    mine = _read(model, directions, texts, own, _mean, show)
+    found = []
+    for direction, its, its_own in zip(directions, theirs, mine, strict=True):
+        scale = model.typical_norm(direction.site)
+        some = [
+            Push(row, (pushed - itself) / scale if answer.strip() else None)
+            for row, pushed, itself, answer in zip(rows, its, its_own, own, strict=True)
+        ]
+        found.append(sorted(some, key=_place))
+    return found
 
 
 def _place(push: Push) -> tuple[bool, float]:
@@ -93,24 +99,30 @@ def _mean(answer: str, along: Tensor, offsets: Tensor) -> float:
 
 def _read(
     model: Model,
-    direction: Direction,
+    directions: Sequence[Direction],
     before: Sequence[str],
     answers: Sequence[str],
     figure: Callable[[str, Tensor, Tensor], float],
     show: bool,
-) -> list[float]:
-    """Return a figure of each answer: of its text, and its tokens' projections and characters."""
-    found, texts = [], list(zip(before, answers, strict=True))
+) -> list[list[float]]:
+    """Return for each direction a figure of each answer.
+
+    It is one of the answer's text, and of its tokens' projections and characters.
+    """
+    sites = list(dict.fromkeys(one.site for one in directions))
+    found: list[list[float]] = [[] for _ in directions]
+    texts = list(zip(before, answers, strict=True))
     with progress("Reading data", len(texts), show=show) as advance:
         for first in range(0, len(texts), AT_ONCE):
             some = texts[first : first + AT_ONCE]
-            read = model.capture([a + b for a, b in some], direction.site)
-            along = read[direction.site].float().cpu() @ direction.vector.float().cpu()
-            for number, (start, answer) in enumerate(some):
-                rows = read.rows(number)
-                offsets = read.offsets[rows].cpu() - len(start)
-                inside = offsets[:, 1] > 0
-                found.append(figure(answer, along[rows][inside], offsets[inside]))
+            read = model.capture([a + b for a, b in some], sites)
+            for direction, figures in zip(directions, found, strict=True):
+                along = read[direction.site].float().cpu() @ direction.vector.float().cpu()
+                for number, (start, answer) in enumerate(some):
+                    rows = read.rows(number)
+                    offsets = read.offsets[rows].cpu() - len(start)
+                    inside = offsets[:, 1] > 0
+                    figures.append(figure(answer, along[rows][inside], offsets[inside]))
             advance(len(some))
     return found
 
