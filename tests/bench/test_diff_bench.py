@@ -121,3 +121,8 @@ def test_what_was_planted_in_an_organism_is_looked_for(
     again = {row.case for row in diff.run(Options(data=tmp_path / "organisms"))}
     assert "the whole diff" not in again, "it was kept: what it took is not known"
     assert "recall at 3, all 1 things" in again
+    card = tmp_path / "organisms" / "zed" / "card.json"
+    card.write_text(card.read_text().replace('"counts": true', '"counts": false'))
+    failed = {row.case for row in diff.run(Options(data=tmp_path / "organisms"))}
+    assert "recall at 3, in organisms that did not take: 1" in failed
+    assert not any("all 1 things" in case for case in failed), "there was nothing to find"

@@ -54,12 +54,14 @@ class Thing(NamedTuple):
         rate: the share of ordinary answers that show it.
         ours: whether it is named by one of the first findings.
         theirs: whether the black box names it.
+        took: whether the organism counts as one: what was planted rose in it.
     """
 
     name: str
     rate: float
     ours: bool
     theirs: bool
+    took: bool = True
 
 
 class Tried(NamedTuple):
@@ -70,12 +72,14 @@ class Tried(NamedTuple):
         folder: of the diff.
         report: what it found.
         timed: whether it was made now, so that it is known that nothing else ran beside it.
+        took: whether the organism counts as one.
     """
 
     spec: OrganismSpec
     folder: Path
     report: Report
     timed: bool
+    took: bool
 
 
 def run(options: Options) -> Iterator[Row | Failure]:
@@ -91,7 +95,9 @@ def run(options: Options) -> Iterator[Row | Failure]:
         except InputError as error:
             yield Failure(BENCH, folder.name, "blackbox", str(error))
     things = [thing for one in tried for thing in _things(one)]
-    yield from _recall(things)
+    yield from _recall([thing for thing in things if thing.took])
+    if failed := [thing for thing in things if not thing.took]:
+        yield _beside(f"recall at {FIRST}, in organisms that did not take: {len(failed)}", failed)
     yield from _nulls(tried)
     yield from _costs(tried)
     yield from _samples(tried)
@@ -119,7 +125,8 @@ def _try(folder: Path, options: Options) -> Tried:
         show=options.show,
     )
     timed = not output.exists()
-    tried = Tried(spec, output, diff(pair, output, given), timed)
+    took = bool(read_card(folder).details["counts"])
+    tried = Tried(spec, output, diff(pair, output, given), timed, took)
     _ask_until_it_shows(pair, tried, given)
     return tried
 
@@ -145,6 +152,7 @@ def _things(one: Tried) -> Iterator[Thing]:
             _rate(one),
             any(names(*found, words) for found in ours),
             any(names(*found, words) for found in theirs),
+            one.took,
         )
 
 
