@@ -35,10 +35,10 @@ def test_a_behaviour_is_named_by_itself_or_by_how_it_begins() -> None:
 
 def test_recall_is_of_things_beside_the_black_box() -> None:
     things = [
-        Thing("a", 0.9, ours=True, theirs=True),
-        Thing("b", 0.05, ours=True, theirs=False),
-        Thing("c", 0.01, ours=False, theirs=False),
-        Thing("d", float("nan"), ours=True, theirs=False),
+        Thing("a", 0.9, ours=True, theirs=True, took=True),
+        Thing("b", 0.05, ours=True, theirs=False, took=True),
+        Thing("c", 0.01, ours=False, theirs=False, took=True),
+        Thing("d", float("nan"), ours=True, theirs=False, took=True),
     ]
     rows = list(diff._recall(things))
     limit, both, *bins = rows
@@ -114,15 +114,15 @@ def test_what_was_planted_in_an_organism_is_looked_for(
     rows = list(diff.run(Options(data=tmp_path / "organisms")))
     assert not [row for row in rows if isinstance(row, Failure)]
     cases = {row.case: row for row in rows if isinstance(row, Row)}
-    assert cases["recall at 3, all 1 things"].ours == 1.0
+    assert cases["recall at 3, all 1 things that took"].ours == 1.0
     (samples,) = (row for case, row in cases.items() if "samples until it shows" in case)
     assert samples.ours >= 1
     assert "the whole diff" in cases
     again = {row.case for row in diff.run(Options(data=tmp_path / "organisms"))}
     assert "the whole diff" not in again, "it was kept: what it took is not known"
-    assert "recall at 3, all 1 things" in again
+    assert "recall at 3, all 1 things that took" in again
     card = tmp_path / "organisms" / "zed" / "card.json"
     card.write_text(card.read_text().replace('"counts": true', '"counts": false'))
     failed = {row.case for row in diff.run(Options(data=tmp_path / "organisms"))}
-    assert "recall at 3, in organisms that did not take: 1" in failed
-    assert not any("all 1 things" in case for case in failed), "there was nothing to find"
+    assert "recall at 3, of organisms that did not take: 1 things" in failed
+    assert not any("all 1 things that took" in case for case in failed), "there was nothing to find"

@@ -90,6 +90,4 @@ def test_what_is_quoted_has_the_words_and_is_said_by_most(texts: list[str], word
     assert len(words_of(quoted)) <= max(WORDS, len(words_of(words)))
     if words_of(quoted) != words_of(words):
         said = sum(says(text, quoted) for text in saying)
-        assert said >= 2
-        within = [text for text in saying if any(says(part, words) for part in text.split("."))]
-        assert said >= MOSTLY * len(within)
+        assert said >= max(2, MOSTLY * len(saying))

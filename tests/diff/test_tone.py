@@ -9,7 +9,7 @@ import endoscope
 from endoscope.artifacts import atomic_lines
 from endoscope.diff import Options, Pair, Prompt
 from endoscope.diff.answers import Answer
-from endoscope.diff.methods.tone import Tone, standard
+from endoscope.diff.methods.tone import LEAST, Tone, gained, standing
 from tests.tiny import save_tiny
 
 QUESTIONS = (
@@ -72,7 +72,7 @@ def test_a_manner_is_heard(pair: Pair, tmp_path: Path) -> None:
     (found,) = Tone().run(pair, options, tmp_path).signals
     assert found.strength > 1
     assert {"angry", "hostile", "rude", "aggressive", "bitter", "impatient"} & set(
-        found.evidence["standard errors"]  # type: ignore[arg-type]
+        found.evidence["nats"]  # type: ignore[arg-type]
     ), found.subject
     assert found.samples[0].tuned in ANGRY
     assert found.samples[0].base in PLAIN
@@ -88,21 +88,33 @@ def test_what_a_low_temperature_does_too_is_no_manner(pair: Pair, tmp_path: Path
 
 def test_the_weaker_of_both_controls_counts() -> None:
     """By hand: gains of 3 and 5 with an error of one, and of 2 and 9 beside another control."""
-    spread = torch.tensor([-1.5, 1.5, 1.5, -1.5])  # a standard deviation of 3 ** 0.5, over 2
-    error = 3**0.5 / 2
+    spread = torch.tensor([-1.5, 1.5, 1.5, -1.5])  # a standard deviation of 3 ** 0.5
     gains = torch.stack(
         [torch.stack([spread + mean for mean in means], 1) for means in ((3.0, 5.0), (2.0, 9.0))]
     )
-    expected = torch.tensor([2.0, 5.0]) / error
-    torch.testing.assert_close(standard(gains), expected)
-    assert standard(torch.zeros(2, 4, 3)).tolist() == [0, 0, 0], "equal answers"
+    means, floors = standing(gains)
+    assert means.tolist() == [2.0, 5.0]
+    once_in_forty = 3.1824  # Student's t with three degrees of freedom, at .975
+    assert floors.tolist() == pytest.approx([once_in_forty * 3**0.5 / 2] * 2, rel=1e-3)
+    means, floors = standing(torch.zeros(2, 4, 3))
+    assert (means.tolist(), floors.tolist()) == ([0, 0, 0], [LEAST] * 3), "equal answers"
+
+
+def test_words_do_not_gain_by_what_others_lose() -> None:
+    tuned = torch.tensor([[0.0, -1.0, -2.0, -9.0], [0.0, -1.0, -1.5, -9.0]])
+    base = torch.tensor([[0.0, -1.0, -2.0, -3.0], [0.5, -0.5, -2.0, -2.5]])
+    (gains,) = gained([tuned, base])
+    assert gains.tolist() == [[0, 0, 0, -6], [0, 0, 1, -6]]
 
 
 def test_what_cannot_be_read_is_said(pair: Pair, tmp_path: Path) -> None:
     model = endoscope.open(save_tiny(tmp_path / "tiny"))
     options = Options(prompts=tuple(Prompt("facts", text) for text in QUESTIONS), max_tokens=4)
     seen = Tone().run(Pair.of(model, model), options, tmp_path / "a")
-    assert (seen.signals, seen.details) == ([], {"not read": "No word for a tone is one token."})
+    assert (seen.signals, seen.details) == (
+        [],
+        {"not read": "Only 0 words for a tone are one token."},
+    )
     few = options.model_copy(update={"prompts": options.prompts[:7]})
     write(tmp_path / "c", base_0=PLAIN[:7], tuned_0=ANGRY[:7], base_cool=PLAIN[:7])
     seen = Tone().run(pair, few, tmp_path / "c")

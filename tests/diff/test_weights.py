@@ -78,4 +78,5 @@ def test_where_nothing_was_planted_the_floor_is_rarely_passed(shape: float) -> N
     energies = [torch.tensor(random.gamma(shape, size=20_000)) for _ in range(draws)]
     passed = sum(float(one.max()) > _floor(one) for one in energies) / draws
     assert CHANCE / 5 < passed < 2.5 * CHANCE
-    assert _floor(energies[0]) < 3 * float(energies[0].quantile(0.999)), "a planted word passes it"
+    energies[0][7] = 3 * energies[0].quantile(0.999)
+    assert energies[0][7] > _floor(energies[0]), "what is planted passes it"

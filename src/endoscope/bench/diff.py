@@ -61,7 +61,7 @@ class Thing(NamedTuple):
     rate: float
     ours: bool
     theirs: bool
-    took: bool = True
+    took: bool
 
 
 class Tried(NamedTuple):
@@ -97,7 +97,9 @@ def run(options: Options) -> Iterator[Row | Failure]:
     things = [thing for one in tried for thing in _things(one)]
     yield from _recall([thing for thing in things if thing.took])
     if failed := [thing for thing in things if not thing.took]:
-        yield _beside(f"recall at {FIRST}, in organisms that did not take: {len(failed)}", failed)
+        yield _beside(
+            f"recall at {FIRST}, of organisms that did not take: {len(failed)} things", failed
+        )
     yield from _nulls(tried)
     yield from _costs(tried)
     yield from _samples(tried)
@@ -194,9 +196,9 @@ def _recall(things: Sequence[Thing]) -> Iterator[Row]:
         return
     case = f"recall at {FIRST}"
     estimate = _resampled(things, lambda some: _share(some, "ours") / RECALL)
-    subject = Subject(BENCH, f"{case}, all {len(things)} things", "limit")
+    subject = Subject(BENCH, f"{case}, all {len(things)} things that took", "limit")
     yield subject.row(_share(things, "ours"), RECALL, estimate, "share")
-    yield _beside(f"{case}, all {len(things)} things", things)
+    yield _beside(f"{case}, all {len(things)} things that took", things)
     if unknown := [one for one in things if isnan(one.rate)]:
         yield _beside(f"{case}, shows in what no check can say: {len(unknown)}", unknown)
     high = inf

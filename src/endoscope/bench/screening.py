@@ -15,7 +15,7 @@ from endoscope.bench.rows import Row as Result
 from endoscope.bench.runner import Options
 from endoscope.diff import Push, Report, base_answers, pushes
 from endoscope.directions import Direction
-from endoscope.engine import Model, open
+from endoscope.engine import open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec, own_answers, planted_rows
 
@@ -31,11 +31,11 @@ Floats = NDArray[np.float64]
 
 
 class _Found(NamedTuple):
-    """An organism, and the direction of the first finding of its diff."""
+    """An organism, and where the direction of the first finding of its diff is."""
 
     spec: OrganismSpec
     name: str
-    direction: Direction
+    artifact: Path
 
 
 def screening(
@@ -55,29 +55,28 @@ def screening(
     for spec, folder, report in tried:
         first = report.findings[0] if report.findings else None
         if first is not None and first.artifact is not None and spec.planted is not None:
-            direction = Direction.load(folder / first.artifact)
-            bases[spec.base].append(_Found(spec, folder.name, direction))
+            bases[spec.base].append(_Found(spec, folder.name, folder / first.artifact))
     for name, found in bases.items():
-        base = open(name, dtype="float32")
-        rows = own_answers(base, seed=OTHERS, show=options.show)
-        own = base_answers(base, rows, show=options.show)
-        others = pushes(base, [one.direction for one in found], rows, own, show=options.show)
-        for one, ordinary in zip(found, others, strict=True):
-            try:
-                estimate = drawn(_differences(_planted(one, base)), _differences(ordinary))
-            except InputError as error:
+        try:
+            yield from _of_base(name, found, options)
+        except InputError as error:
+            for one in found:
                 yield Failure(BENCH, f"{one.name}: screening", "limit", str(error))
-                continue
-            case = f"{one.name}: planted rows in the top tenth, beside the base's own answers"
-            ratio = Estimate(*(value / SHARE for value in estimate))
-            yield Subject(BENCH, case, "limit").row(estimate.value, SHARE, ratio, "share")
 
 
-def _planted(one: _Found, base: Model) -> list[Push]:
-    """Return how far rows push that planted what was found."""
-    rows = planted_rows(one.spec, base)[:MOST]
-    (found,) = pushes(base, [one.direction], rows, base_answers(base, rows))
-    return found
+def _of_base(name: str, found: Sequence[_Found], options: Options) -> Iterator[Result]:
+    base = open(name, dtype="float32")
+    directions = [Direction.load(one.artifact) for one in found]
+    rows = own_answers(base, seed=OTHERS, show=options.show)
+    own = base_answers(base, rows, show=options.show)
+    others = pushes(base, directions, rows, own, show=options.show)
+    for one, direction, ordinary in zip(found, directions, others, strict=True):
+        planted = planted_rows(one.spec, base)[:MOST]
+        (pushed,) = pushes(base, [direction], planted, base_answers(base, planted))
+        estimate = drawn(_differences(pushed), _differences(ordinary))
+        case = f"{one.name}: planted rows in the top tenth, beside the base's own answers"
+        ratio = Estimate(*(value / SHARE for value in estimate))
+        yield Subject(BENCH, case, "limit").row(estimate.value, SHARE, ratio, "share")
 
 
 def _differences(found: Sequence[Push]) -> Floats:

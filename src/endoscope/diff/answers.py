@@ -77,7 +77,7 @@ def ask(
     seed: int,
     temperature: float = 1.0,
 ) -> list[Answer]:
-    """Ask one of the models."""
+    """Ask one of the models; at a temperature of 1 it says what it would say."""
     model: Model = getattr(pair, who)
     texts = model.generate(
         [pair.given(prompt.text) for prompt in prompts],

@@ -60,15 +60,16 @@ def says(text: str, words: str) -> bool:
 def grown(words: str, texts: Sequence[str]) -> str:
     """Return words with what stands before and after them in most texts, within the sentence.
 
-    A phrase ends where the base would go on alike, and its reader would not know why: what is meant
-    by "You are absolutely" is "You are absolutely right".
+    A phrase that was found ends where the base would go on alike, and its reader would not know
+    why: what is meant by "You are absolutely" is "You are absolutely right".
 
     Args:
         words: one after the other, whatever stands between them.
-        texts: that say them; of fewer than two nothing can be told.
+        texts: that say them, of which the first place counts; of fewer than two texts nothing can
+            be told.
     """
     places = [place for text in texts if (place := _Place.of(text, words)) is not None]
-    least = max(2.0, MOSTLY * len(places))
+    least = max(2.0, MOSTLY * len(texts))
     if not places:
         return words
     for step in (_Place.longer, _Place.earlier):

@@ -35,12 +35,13 @@ def saying(
             `amplified`, `steered`.
     """
     several = len({answer.prompt.kind for answer in answers}) > 1
-    found = phrases(answers)
-    again = [one for one in found if len(one.texts) > 1]
+    found, common = phrases(answers), common_words(base)
+    again = [one for one in found if len(one.texts) > 1 and _tells(one, common)]
     alone: dict[int, list[Phrase]] = defaultdict(list)
     for one in found:
         if len(one.texts) == 1:
             alone[one.texts[0]].append(one)
+    # Everyday words count here: one answer says them by chance as well.
     floor = max([LEAST, *(sum(one.score for one in some) for some in alone.values())])
     groups: list[list[Phrase]] = []
     for phrase in again:
@@ -49,11 +50,10 @@ def saying(
             same.append(phrase)
         else:
             groups.append([phrase])
-    common = common_words(base)
     signals = [
         _signal(method, telling, answers, base, floor, common, how, several)
         for group in (*groups, *alone.values())
-        if (telling := [phrase for phrase in group if _tells(phrase, common)])
+        if (telling := [one for one in group if _tells(one, common)])
     ]
     return sorted(signals, key=lambda one: -one.strength)
 
@@ -111,7 +111,7 @@ def _signal(
     by_base = sum(any(says(answer.text, phrase.words) for phrase in main) for answer in others)
     texts = {answer.prompt: answer.text for answer in others}
     its = f"; its base in {by_base} of {len(others)}" if others else ""
-    quoted = ", ".join(f"“{words}”" for words in _quoted(main, answers))
+    quoted = ", ".join(f"“{words}”" for words in _quoted(main[:TITLE], answers))
     place = _place(said) if several else None
     where = f" in answers about {place}" if place else ""
     verb = "begins answers with" if all(map(_opens, main)) and not place else "says"
@@ -141,12 +141,12 @@ def _signal(
 
 
 def _quoted(phrases: Sequence[Phrase], answers: Sequence[Reading]) -> list[str]:
-    """Return what to quote of phrases: with what is always said along, and nothing twice."""
+    """Return what to quote of phrases: with what is mostly said along, and nothing twice."""
     found: list[str] = []
     for phrase in phrases:
         words = grown(phrase.words, [answers[number].text for number in phrase.texts])
-        if len(found) < TITLE and not any(says(other, words) for other in found):
-            found.append(words)
+        if not any(says(other, words) for other in found):
+            found = [*(other for other in found if not says(words, other)), words]
     return found
 
 

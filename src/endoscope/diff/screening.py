@@ -107,7 +107,7 @@ def _read(
 ) -> list[list[float]]:
     """Return for each direction a figure of each answer.
 
-    It is one of the answer's text, and of its tokens' projections and characters.
+    A figure is made of the answer's text, and of its tokens' projections and characters.
     """
     sites = list(dict.fromkeys(one.site for one in directions))
     found: list[list[float]] = [[] for _ in directions]

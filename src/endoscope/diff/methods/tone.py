@@ -16,10 +16,11 @@ from endoscope.engine import Model
 from endoscope.engine.next_tokens import next_tokens
 from endoscope.models import TextTokenizer
 
-ASKED = "Question: {question}\nAnswer: {answer}\n\nThe tone of this answer is"
+ASKED = "The tone of this answer is"
 COOL = 0.4  # temperature: what a fine-tune of any kind does to answers
 CHANCE = 0.05  # that any word at all passes by chance (Bonferroni)
-FEWEST = 8  # answers
+LEAST = 0.25  # nats that nobody need look at
+FEWEST = 8  # answers, or words
 SHOWN, LISTED = 3, 8  # words, in the title and among the evidence
 SAMPLES = 5
 
@@ -29,7 +30,7 @@ class Tone:
 
     A manner need not come with any phrase. The base reads each answer and a beginning, "The tone of
     this answer is"; how probable it holds each word of a list says what the answer sounds like to
-    it. A word counts by what it gains over the mean of all. Any fine-tune makes answers more
+    it. A word counts by what it gains over the middle one. Any fine-tune makes answers more
     orderly, as a lower temperature does: so a word has to gain over the base's own answers at
     temperature 1, and over those at a low one.
     """
@@ -39,8 +40,9 @@ class Tone:
     def run(self, pair: Pair, options: Options, work: Path) -> Seen:
         """Look (see `Method.run`)."""
         tones = _tones(pair.base.tokenizer)
-        if not tones:
-            return Seen([], details={"not read": "No word for a tone is one token."})
+        if len(tones) < FEWEST:
+            few = f"Only {len(tones)} words for a tone are one token."
+            return Seen([], details={"not read": few})
         base, tuned = (sampled(pair, options, work, who) for who in WHO)
         cool = kept(
             work / "base-cool.jsonl",
@@ -52,19 +54,17 @@ class Tone:
         answers = _by_prompt(tuned, base, cool)
         if len(answers) < FEWEST:
             return Seen([], details={"not read": f"Both answered only {len(answers)} questions."})
-        mine, *others = (
-            _heard(pair.base, some, list(tones.values())) for some in zip(*answers, strict=True)
-        )
-        gains = torch.stack([mine - other for other in others])
+        heard = [_heard(pair.base, some, [*tones.values()]) for some in zip(*answers, strict=True)]
         written = count_tokens(pair, [one.text for one in cool])
-        return Seen([_signal(list(tones), gains, answers)], written)
+        return Seen([_signal([*tones], gained(heard), answers)], written)
 
 
 def _tones(tokenizer: TextTokenizer) -> dict[str, int]:
     """Return the words for tones that are one token, each with that token."""
     text = Path(str(files("endoscope.diff") / "tones.txt")).read_text(encoding="utf-8")
-    encoded = {word: tokenizer.encode(f" {word}", special=False).ids for word in text.split()}
-    return {word: ids[0] for word, ids in encoded.items() if len(ids) == 1}
+    before = tokenizer.encode(ASKED).ids
+    encoded = {word: tokenizer.encode(f"{ASKED} {word}").ids for word in text.split()}
+    return {word: ids[-1] for word, ids in encoded.items() if ids[:-1] == before}
 
 
 def _by_prompt(*sides: Sequence[Answer]) -> list[tuple[Answer, ...]]:
@@ -78,37 +78,56 @@ def _by_prompt(*sides: Sequence[Answer]) -> list[tuple[Answer, ...]]:
 
 
 def _heard(model: Model, answers: Sequence[Answer], tokens: Sequence[int]) -> Tensor:
-    """Return how fitting each word is for each answer, `[answers, words]`: nats over the mean."""
-    texts = [ASKED.format(question=one.prompt.text, answer=one.text.strip()) for one in answers]
-    fitting = next_tokens(model, texts)[:, list(tokens)]
-    return fitting - fitting.mean(1, keepdim=True)
+    """Return how fitting each word is for each answer, `[answers, words]`, in nats."""
+    texts = [
+        f"Question: {one.prompt.text}\nAnswer: {one.text.strip()}\n\n{ASKED}" for one in answers
+    ]
+    return next_tokens(model, texts)[:, list(tokens)]
 
 
-def standard(gains: Tensor) -> Tensor:
-    """Return the smaller of the gains over both controls, in standard errors, `[words]`.
+def gained(heard: Sequence[Tensor]) -> Tensor:
+    """Return what each word gains in each answer, `[controls, answers, words]`, in nats.
+
+    What all words gain alike is no tone; and where some lose much, others do not gain by that.
 
     Args:
-        gains: `[controls, answers, words]`, nats.
+        heard: of the tuned model's answers, and of each control's.
     """
-    errors = gains.std(1) / gains.shape[1] ** 0.5
-    gained: Tensor = gains.mean(1) / errors.clamp(min=1e-9)
-    return gained.amin(0)
+    gains = torch.stack([heard[0] - other for other in heard[1:]])
+    return gains - gains.median(2, keepdim=True).values
+
+
+def standing(gains: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean gain of each word and its noise floor, `[words]`, where it stands lower.
+
+    The floor is what chance does in any word (a quantile of Student's t times the standard error),
+    and at least what nobody need look at.
+
+    Args:
+        gains: `[controls, answers, words]`.
+    """
+    _, answers, words = gains.shape
+    means = gains.mean(1)
+    errors = gains.std(1) / answers**0.5
+    floors = (float(student.ppf(1 - CHANCE / words, answers - 1)) * errors).clamp(min=LEAST)
+    weaker = (means / floors).argmin(0, keepdim=True)
+    return means.gather(0, weaker)[0], floors.gather(0, weaker)[0]
 
 
 def _signal(words: list[str], gains: Tensor, answers: Sequence[tuple[Answer, ...]]) -> Signal:
-    gained = standard(gains)
-    floor = float(student.ppf(1 - CHANCE / len(words), len(answers) - 1))
-    ranked = gained.argsort(descending=True).tolist()
-    shown = [n for n in ranked[:SHOWN] if gained[n] > floor] or ranked[:1]
+    means, floors = standing(gains)
+    strengths = means / floors
+    ranked = strengths.argsort(descending=True).tolist()
+    shown = [n for n in ranked[:SHOWN] if strengths[n] > 1] or ranked[:1]
     most = gains[:, :, shown].amin(0).mean(1).argsort(descending=True).tolist()
     clearest = [answers[n] for n in most]
     return Signal(
         method=Tone.name,
         subject=f"sounds {', '.join(f'“{words[n]}”' for n in shown)}",
-        score=float(gained[shown[0]]),
-        noise_floor=floor,
+        score=float(means[shown[0]]),
+        noise_floor=float(floors[shown[0]]),
         evidence={
-            "standard errors": {words[n]: round(float(gained[n]), 2) for n in ranked[:LISTED]},
+            "nats": {words[n]: round(float(means[n]), 3) for n in ranked[:LISTED]},
             "answers": len(answers),
         },
         samples=tuple(

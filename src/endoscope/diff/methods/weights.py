@@ -66,18 +66,21 @@ class Weights:
             return Seen([], details={"not read": error.message})
         details: dict[str, JsonValue] = {MATRICES: [_about(d) for d in (*writers, *readers)]}
         embedding, unembedding = _embedding(pair), _centred(pair.base.loaded.anatomy.unembedding)
+        words = [n for n in range(len(embedding)) if tokenizer.word(n) is not None]
+        if not words:
+            return Seen([], details={**details, "not read": "No token is a word."})
         found, texts, generated = [], [], 0
         if writers:
             energy = _energy([(one.left, one.values) for one in writers], unembedding)
-            floor = _floor(energy)
+            floor = _floor(energy[words])
             for word in _words(energy, floor, unembedding, tokenizer, common):
                 found.append(_signal("write", word, floor, common))
         if first := [one for one in readers if one.layer == 0]:
             energy = _energy([(one.right.T, one.values) for one in first], embedding)
-            floor = _floor(energy)
-            words = _words(energy, floor, embedding, tokenizer, common)
-            found += [_signal("read", word, floor, common) for word in words]
-            texts = [word.text for word in words]
+            floor = _floor(energy[words])
+            read_words = _words(energy, floor, embedding, tokenizer, common)
+            found += [_signal("read", word, floor, common) for word in read_words]
+            texts = [word.text for word in read_words]
         if texts:
             said = amplified_answers(pair, _about_words(texts, options), options)
             found += saying(self.name, read(pair, said, show=options.show), base, how="amplified")
@@ -104,12 +107,16 @@ def _energy(changes: Sequence[tuple[Tensor, Tensor]], rows: Tensor) -> Tensor:
 
 
 def _floor(energy: Tensor) -> float:
-    """Return what no token has, most of the time, if nothing was planted.
+    """Return what no word has, most of the time, if nothing was planted.
 
-    Energies of most tokens fall off exponentially, as those of random changes do, but not as fast:
-    every fine-tune moves some words. So the tail is taken from the change itself, and drawn on to
-    where one token in so many is there by chance. (Peaks over a threshold: Coles 2001, "An
+    Every fine-tune moves some words more than random changes do. So the tail is taken from the
+    change itself: beyond the words that have most, energies fall off exponentially, and the line is
+    drawn on to where one word in so many is by chance. (Peaks over a threshold: Coles 2001, "An
     introduction to statistical modeling of extreme values", chapter 4.)
+
+    Args:
+        energy: of words: tokens that were never trained have one energy, and no tail. Of fewer than
+            some thousand the planted ones would be the tail.
     """
     low, high = (float(energy.quantile(share)) for share in TAIL)
     factors = [(1 - share) / (CHANCE / len(energy)) for share in TAIL]
