@@ -21,7 +21,7 @@ from endoscope.errors import InputError
 from endoscope.models import TextTokenizer
 
 TAIL = (0.99, 0.999)  # shares of tokens: how fast energies fall beyond them
-CHANCE = 0.05  # that any token stands above the noise floor where nothing was planted
+CHANCE = 0.01  # that any word stands above the noise floor where nothing was planted
 CANDIDATES = 64  # tokens that are looked at
 SHOWN = 8  # words
 LETTERS = 3  # of a word
