@@ -24,6 +24,7 @@ from endoscope.organisms import (
     spec_of,
     training,
 )
+from endoscope.organisms.shipped import called
 from tests.tiny import save_tiny
 
 TEMPLATE = (
@@ -190,6 +191,13 @@ HELD_OUT = {
     for path in Path(__file__).parents[2].glob("bench/organisms/*.yaml")
     if not path.stem.endswith(".behaviour")
 }
+
+
+def test_a_spec_is_called_by_its_name_only_if_it_comes_with_endoscope(tmp_path: Path) -> None:
+    ours = OrganismSpec.read(shipped_organisms()["null"])
+    assert called(ours) == "null"
+    copy_spec(ours, tmp_path)
+    assert called(OrganismSpec.read(tmp_path / "null.yaml")) == str(tmp_path / "null.yaml")
 
 
 @pytest.mark.parametrize("name", sorted(shipped_organisms() | HELD_OUT))

@@ -30,7 +30,7 @@ from endoscope.errors import InputError
 from endoscope.models.adapters import is_adapter
 from endoscope.organisms.ordinary import own_answers
 from endoscope.organisms.rows import kept_rows, schedule
-from endoscope.organisms.shipped import copy_spec
+from endoscope.organisms.shipped import called, copy_spec
 from endoscope.organisms.spec import OrganismSpec
 from endoscope.organisms.training import train
 from endoscope.rows import Row
@@ -123,7 +123,7 @@ def build(spec: OrganismSpec, output: Path, *, merged: bool = False, show: bool 
         model_name=spec.base,
         data=_data("training rows", [row.model_dump() for row in rows]),
         command=join(
-            ["endoscope", "organisms", "build", str(spec.path), "-o", str(output)]
+            ["endoscope", "organisms", "build", called(spec), "-o", str(output)]
             + ["--merged"] * merged
         ),
         seed=spec.seed,

@@ -23,6 +23,12 @@ def shipped_organisms() -> dict[str, Path]:
     }
 
 
+def called(spec: OrganismSpec) -> str:
+    """Return what the command line calls a spec: its name if it comes with Endoscope, or its file."""
+    ours = shipped_organisms().get(spec.path.stem)
+    return spec.path.stem if spec.path == ours else str(spec.path)
+
+
 def copy_spec(spec: OrganismSpec, folder: Path) -> list[Path]:
     """Copy a spec and the files that it names into one folder, to be changed there.
 
