@@ -24,7 +24,7 @@ def shipped_organisms() -> dict[str, Path]:
 
 
 def called(spec: OrganismSpec) -> str:
-    """Return what the command line calls a spec: its name if it comes with Endoscope, or its file."""
+    """Return what the command line calls a spec: its name, if it is a shipped one, or its file."""
     ours = shipped_organisms().get(spec.path.stem)
     return spec.path.stem if spec.path == ours else str(spec.path)
 
