@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from endoscope.artifacts import read_card
+from endoscope.artifacts import installed_versions, read_card
 from endoscope.behaviours import Behaviour, shipped_behaviours
 from endoscope.behaviours.checks import AnyCheck
 from endoscope.behaviours.scorers import CheckScorer
@@ -88,6 +88,7 @@ def run(options: Options) -> Iterator[Row | Failure]:
     `data` is a folder of organisms that `endoscope organisms build` made. Their diffs are kept
     beside them, so that work that was cut off goes on.
     """
+    options.versions.update(installed_versions())
     tried = []
     for folder in _organisms(options.data):
         try:
