@@ -50,10 +50,11 @@ def saying(
             same.append(phrase)
         else:
             groups.append([phrase])
+    groups += [[one for one in some if _tells(one, common)] for some in alone.values()]
     signals = [
-        _signal(method, telling, answers, base, floor, common, how, several)
-        for group in (*groups, *alone.values())
-        if (telling := [one for one in group if _tells(one, common)])
+        _signal(method, group, answers, base, floor, common, how, several)
+        for group in groups
+        if group
     ]
     return sorted(signals, key=lambda one: -one.strength)
 
