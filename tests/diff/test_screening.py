@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import endoscope
@@ -46,25 +47,50 @@ def test_the_difference_is_of_the_farthest_sentence_and_of_the_mean_of_the_own_a
         "no way": [(0, 6)],
     }
     rows = read_rows(write(tmp_path / "data.jsonl", list(answers)))
-    own = ["hmm. 4711", "abcd", "x"]
-    (found,) = pushes(model, [direction], rows, own)
+    own = {"hmm. 4711": [(0, 4)], "abcd": [(0, 4)], "x": [(0, 1)]}
+    (found,) = pushes(model, [direction], rows, list(own))
     assert {one.row.line for one in found} == {1, 2, 3}
     differences = [one.difference or 0.0 for one in found]
     assert differences == sorted(differences, reverse=True)
 
-    def mean(before: str, answer: str, start: int, end: int) -> float:
+    def mean(number: int, answer: str, start: int, end: int) -> np.ndarray:
+        before = model.tokenizer.chat(rows[number].prompt, reply=True)
         read = model.capture([before + answer], direction.site)
         places = read.offsets[:, 0] - len(before)
         inside = (places >= start) & (places < end)
-        return float((read[direction.site][inside] @ direction.vector).mean())
+        return read[direction.site][inside].double().mean(0).numpy()
 
-    scale = model.typical_norm(direction.site)
+    sentences = np.array(
+        [mean(n, a, *span) for n, (a, spans) in enumerate(own.items()) for span in spans]
+    )
+    spread = np.cov(sentences.T, bias=True)
+    spread = spread / 2 + np.trace(spread) / len(spread) * np.eye(len(spread)) / 2
+    axis = np.linalg.inv(spread) @ direction.vector.double().numpy()
+    axis /= np.sqrt(axis @ spread @ axis)
     for one in found:
-        before = model.tokenizer.chat(one.row.prompt, reply=True)
-        its = max(mean(before, one.row.answer, *span) for span in answers[one.row.answer])
-        base = own[rows.index(one.row)]
-        expected = (its - mean(before, base, 0, len(base))) / scale
-        assert one.difference == pytest.approx(expected, abs=1e-5)
+        n = rows.index(one.row)
+        its = max(mean(n, one.row.answer, *span) @ axis for span in answers[one.row.answer])
+        base = list(own)[n]
+        expected = its - mean(n, base, 0, len(base)) @ axis
+        assert one.difference == pytest.approx(expected, rel=1e-4)
+
+
+def test_where_own_answers_do_not_differ_the_direction_itself_is_gone_along(
+    model: Model, direction: Direction, tmp_path: Path
+) -> None:
+    rows = read_rows(write(tmp_path / "data.jsonl", ["abc", "4711"]))
+    rows = [
+        rows[0],
+        rows[1].model_copy(update={"messages": rows[0].messages[:1] + rows[1].messages[1:]}),
+    ]
+    (found,) = pushes(model, [direction], rows, ["same", "same"])
+    assert [one.row.line for one in found] == [2, 1]
+    before = model.tokenizer.chat(rows[0].prompt, reply=True)
+    read = model.capture([f"{before}abc", f"{before}4711"], direction.site)
+    skip = len(model.tokenizer.encode(before).ids)
+    (less, more) = (read[direction.site][read.rows(n)][skip:].mean(0) for n in (0, 1))
+    apart = (found[0].difference or 0) - (found[1].difference or 0)
+    assert apart == pytest.approx(float((more - less) @ direction.vector), rel=1e-3)
 
 
 def test_several_directions_are_read_at_once(

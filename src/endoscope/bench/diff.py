@@ -16,7 +16,7 @@ from endoscope.behaviours.scorers import CheckScorer
 from endoscope.bench.pairs import Estimate
 from endoscope.bench.rows import Failure, Row, Subject
 from endoscope.bench.runner import Options
-from endoscope.bench.screening import screening
+from endoscope.bench.screening import Screened, screening
 from endoscope.diff import Options as DiffOptions
 from endoscope.diff import (
     Pair,
@@ -104,7 +104,7 @@ def run(options: Options) -> Iterator[Row | Failure]:
     yield from _nulls(tried)
     yield from _costs(tried)
     yield from _samples(tried)
-    yield from screening([(one.spec, one.folder, one.report) for one in tried], options)
+    yield from screening([found for one in tried for found in _screened(one)], options)
 
 
 def _organisms(data: Path | None) -> list[Path]:
@@ -157,6 +157,16 @@ def _things(one: Tried) -> Iterator[Thing]:
             any(names(*found, words) for found in theirs),
             one.took,
         )
+
+
+def _screened(one: Tried) -> Iterator[Screened]:
+    """Yield the direction to screen data with: of what names something that was planted."""
+    words = [word for some in one.spec.named.values() for word in some]
+    findings = [found for found in one.report.findings[:FIRST] if found.artifact is not None]
+    findings.sort(key=lambda found: not names(found.title, found.behaviour, words))
+    for found in findings[:1] if one.spec.planted is not None else []:
+        assert found.artifact is not None
+        yield Screened(one.folder.name, one.spec, one.folder / found.artifact)
 
 
 def names(said: str, behaviour: str | None, named: Sequence[str]) -> bool:

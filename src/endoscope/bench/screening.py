@@ -13,11 +13,12 @@ from endoscope.bench.pairs import Estimate
 from endoscope.bench.rows import Failure, Subject
 from endoscope.bench.rows import Row as Result
 from endoscope.bench.runner import Options
-from endoscope.diff import Push, Report, base_answers, pushes
+from endoscope.diff import Push, base_answers, pushes
 from endoscope.directions import Direction
 from endoscope.engine import open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec, own_answers, planted_rows
+from endoscope.rows import Row
 
 BENCH = "diff"
 PLANTED = 0.05  # of the data
@@ -30,58 +31,61 @@ OTHERS = 10_007  # the seed of ordinary rows that no organism was trained on
 Floats = NDArray[np.float64]
 
 
-class _Found(NamedTuple):
-    """An organism, and where the direction of the first finding of its diff is."""
+class Screened(NamedTuple):
+    """An organism, and where the direction that its diff saved is.
 
-    spec: OrganismSpec
+    Attributes:
+        name: of the organism.
+        spec: what was planted.
+        direction: of the first finding that names it; of the first of all, if none does.
+    """
+
     name: str
-    artifact: Path
+    spec: OrganismSpec
+    direction: Path
 
 
-def screening(
-    tried: Sequence[tuple[OrganismSpec, Path, Report]], options: Options
-) -> Iterator[Result | Failure]:
+def screening(organisms: Sequence[Screened], options: Options) -> Iterator[Result | Failure]:
     """Yield how many planted rows, 5% of the data, are in the top tenth by projection difference.
 
-    The direction is that of an organism's first finding; the other rows are the base's own answers
-    to everyday questions, of other draws than those that the organism was trained on. Planted rows
-    are drawn again and again.
+    The other rows are the base's own answers to everyday questions, of other draws than those that
+    the organism was trained on. Planted rows are drawn again and again.
 
     Args:
-        tried: organisms, with the folders of their diffs.
+        organisms: in which something was planted.
         options: what the user asked for.
     """
-    bases: dict[str, list[_Found]] = defaultdict(list)
-    for spec, folder, report in tried:
-        first = report.findings[0] if report.findings else None
-        if first is not None and first.artifact is not None and spec.planted is not None:
-            bases[spec.base].append(_Found(spec, folder.name, folder / first.artifact))
-    for name, found in bases.items():
+    bases: dict[str, list[Screened]] = defaultdict(list)
+    for one in organisms:
+        bases[one.spec.base].append(one)
+    for name, some in bases.items():
         try:
-            yield from _of_base(name, found, options)
+            yield from _of_base(name, some, options)
         except InputError as error:
-            for one in found:
+            for one in some:
                 yield Failure(BENCH, f"{one.name}: screening", "limit", str(error))
 
 
-def _of_base(name: str, found: Sequence[_Found], options: Options) -> Iterator[Result]:
+def _of_base(name: str, organisms: Sequence[Screened], options: Options) -> Iterator[Result]:
     base = open(name, dtype="float32")
-    directions = [Direction.load(one.artifact) for one in found]
-    rows = own_answers(base, seed=OTHERS, show=options.show)
-    own = base_answers(base, rows, show=options.show)
-    others = pushes(base, directions, rows, own, show=options.show)
-    for one, direction, ordinary in zip(found, directions, others, strict=True):
+    others = own_answers(base, seed=OTHERS, show=options.show)
+    own = base_answers(base, others, show=options.show)
+    for one in organisms:
         planted = planted_rows(one.spec, base)[:MOST]
-        (pushed,) = pushes(base, [direction], planted, base_answers(base, planted))
-        estimate = drawn(_differences(pushed), _differences(ordinary))
+        rows = [*planted, *others]
+        answers = [*base_answers(base, planted), *own]
+        (found,) = pushes(base, [Direction.load(one.direction)], rows, answers, show=options.show)
+        estimate = drawn(_differences(found, planted), _differences(found, others))
         case = f"{one.name}: planted rows in the top tenth, beside the base's own answers"
         ratio = Estimate(*(value / SHARE for value in estimate))
         yield Subject(BENCH, case, "limit").row(estimate.value, SHARE, ratio, "share")
 
 
-def _differences(found: Sequence[Push]) -> Floats:
-    """Return how far samples push, farthest first."""
-    return np.array([-inf if one.difference is None else one.difference for one in found])
+def _differences(found: Sequence[Push], rows: Sequence[Row]) -> Floats:
+    """Return how far some of the samples push."""
+    which = set(map(id, rows))
+    some = [one.difference for one in found if id(one.row) in which]
+    return np.array([-inf if one is None else one for one in some])
 
 
 def drawn(planted: Floats, others: Floats) -> Estimate:
