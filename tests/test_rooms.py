@@ -13,6 +13,7 @@ SOURCE = Path(endoscope.__file__).parent
 ORDER = [
     {"cli"},
     {"server", "bench"},
+    {"edit"},
     {"guard", "steer", "diff", "organisms"},
     {"catalogue"},
     {"behaviours"},

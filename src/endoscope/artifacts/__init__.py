@@ -2,7 +2,13 @@
 
 from endoscope.artifacts.atomic import atomic_file, atomic_folder, atomic_lines, check_free
 from endoscope.artifacts.card import Card, DataRef, Evidence, installed_versions
-from endoscope.artifacts.files import load_artifact, read_card, save_artifact, write_card
+from endoscope.artifacts.files import (
+    declared,
+    load_artifact,
+    read_card,
+    save_artifact,
+    write_card,
+)
 from endoscope.artifacts.fingerprint import (
     Fingerprint,
     Relation,
@@ -24,6 +30,7 @@ __all__ = [
     "atomic_lines",
     "check_free",
     "check_model",
+    "declared",
     "fingerprint_of",
     "fingerprint_of_file",
     "installed_versions",

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from endoscope.artifacts.atomic import atomic_folder
 from endoscope.artifacts.card import CARD_FORMAT, Card
-from endoscope.artifacts.kinds import CARD_FILE
+from endoscope.artifacts.fingerprint import Fingerprint
+from endoscope.artifacts.kinds import CARD_FILE, kind_of
 from endoscope.errors import InputError
 from endoscope.sha256 import hash_file
 from endoscope.validation import explain
 
+MODELS = ("organism", "edit")  # kinds of artifact that are models, made from that on their card
 TENSORS_FILE = "tensors.safetensors"
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"})
 _AGAIN = "Copy the artifact again, or make it again."
@@ -96,6 +98,24 @@ def read_card(folder: str | Path, kind: str | None = None) -> Card:
         return Card.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path} is not a valid card: {explain(error)}", _AGAIN) from error
+
+
+def declared(fingerprint: Fingerprint, folder: str | Path) -> Fingerprint:
+    """Return a model's fingerprint with what the card in its folder says that it was made from.
+
+    An organism and an edited model are artifacts and models at once; others have no card.
+
+    Args:
+        fingerprint: of what is in the folder.
+        folder: of the model or the adapter.
+    """
+    if kind_of(Path(folder)) not in MODELS:
+        return fingerprint
+    card = read_card(folder)
+    if fingerprint.base == card.model.digest:
+        return fingerprint
+    how = f"{card.kind} {card.name}"
+    return fingerprint.model_copy(update={"base": card.model.digest, "how": how})
 
 
 def _refuse_pickles(folder: Path, what: str) -> None:

@@ -39,7 +39,7 @@ class Pair(NamedTuple):
                 f"{base.name} and {tuned.name} have different tokenizers.",
                 "If their tokens are the same, put the base's tokenizer into the tuned folder.",
             )
-        if tuned.loaded.adapter and tuned.fingerprint.base != base.fingerprint.digest:
+        if tuned.loaded.adapter and tuned.base_fingerprint.digest != base.fingerprint.digest:
             raise InputError(
                 f"{tuned.name} is an adapter for another base than {base.name}.",
                 "Give the model that it was trained on: its adapter_config.json names it.",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from endoscope.activations import Activations, ActivationStore
 from endoscope.activations.parts import part_of, share
-from endoscope.artifacts import Fingerprint, fingerprint_of, fingerprint_of_file
+from endoscope.artifacts import Fingerprint, declared, fingerprint_of, fingerprint_of_file
 from endoscope.engine.base import Capabilities, Engine
 from endoscope.engine.capture import Text, capture, capture_to, named, prepare
 from endoscope.engine.divergence import divergence
@@ -150,25 +150,31 @@ class Model:
         return self._fingerprint.derive(how, {}, settings)
 
     @cached_property
-    def _fingerprint(self) -> Fingerprint:
+    def base_fingerprint(self) -> Fingerprint:
+        """Which model this is without its adapter, if it has one, and without interventions."""
         loaded = self.loaded
         tokenizer = loaded.tokenizer.serialised()
         dtype = str(loaded.dtype).removeprefix("torch.")
         # What is on disk says which model this is. A configuration in memory has defaults that
         # change from one version of transformers to the next; so has what it converts from GGUF.
         if loaded.gguf_sha256 is not None:
-            base = fingerprint_of_file(loaded.gguf_sha256, tokenizer=tokenizer, dtype=dtype)
-        else:
-            config = json.loads((loaded.folder / "config.json").read_text())
-            weights = sorted(loaded.folder.glob("*.safetensors"))
-            base = fingerprint_of(config, weights, tokenizer=tokenizer, dtype=dtype)
-        if loaded.adapter is None:
-            return base
-        files = sorted(loaded.adapter.glob("*.safetensors"))
-        settings = json.loads((loaded.adapter / SETTINGS).read_text())
+            return fingerprint_of_file(loaded.gguf_sha256, tokenizer=tokenizer, dtype=dtype)
+        config = json.loads((loaded.folder / "config.json").read_text())
+        weights = sorted(loaded.folder.glob("*.safetensors"))
+        found = fingerprint_of(config, weights, tokenizer=tokenizer, dtype=dtype)
+        return declared(found, loaded.folder)
+
+    @cached_property
+    def _fingerprint(self) -> Fingerprint:
+        adapter = self.loaded.adapter
+        if adapter is None:
+            return self.base_fingerprint
+        files = sorted(adapter.glob("*.safetensors"))
+        settings = json.loads((adapter / SETTINGS).read_text())
         for volatile in ("base_model_name_or_path", "revision", "peft_version", "inference_mode"):
             settings.pop(volatile, None)
-        return base.derive(f"adapter {loaded.adapter.name}", files, settings)
+        found = self.base_fingerprint.derive(f"adapter {adapter.name}", files, settings)
+        return declared(found, adapter)
 
     def capture(
         self,

@@ -85,7 +85,10 @@ class Architecture:
         spare: prefixes of weights that no site needs, so that a checkpoint may lack them.
         reach: how far back a token sees.
         readers: paths, within a block, of the matrices that the residual stream goes into.
-        writers: paths, within a block, of the matrices whose output is added to it.
+        writers: paths, within a block, of the matrices whose output is added to it: that of
+            attention, then those of the MLP, of which a block has some.
+        positions: path, in the base model, of the embedding of positions that is added to that of
+            tokens.
     """
 
     blocks: str
@@ -102,7 +105,13 @@ class Architecture:
         "mlp.gate_proj",
         "mlp.up_proj",
     )
-    writers: tuple[str, ...] = ("self_attn.o_proj", "mlp.down_proj")
+    writers: tuple[str, ...] = (
+        "self_attn.o_proj",
+        "mlp.down_proj",
+        "mlp.experts.down_proj",
+        "mlp.shared_experts.down_proj",
+    )
+    positions: str | None = None
 
 
 def _decoder(
@@ -154,6 +163,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         blocks="h",
         readers=("attn.c_attn", "mlp.c_fc"),
         writers=("attn.c_proj", "mlp.c_proj"),
+        positions="wpe",
     ),
     "gpt_neox": _decoder(
         "attention",
@@ -227,7 +237,8 @@ class Anatomy:
         self.kinds: tuple[SiteKind, ...] = tuple(
             kind for kind in KINDS if not (parallel and kind == "resid_mid")
         )
-        self.vocabulary_size: int = self.base.get_input_embeddings().num_embeddings
+        table: Any = self.base.get_input_embeddings()
+        self.vocabulary_size: int = getattr(table, "base_layer", table).num_embeddings
         self.mask_by_layer = row.reach == "by_layer"
         self.windows = _windows(row.reach, config)
         self._head = module.get_output_embeddings() if row.causal else None  # type: ignore[operator]
@@ -262,10 +273,18 @@ class Anatomy:
         block = self.blocks.get_submodule(str(site.layer))
         return Place(block.get_submodule(tap.module), tap.side, tap.shared)
 
+    @property
+    def embeddings(self) -> list[nn.Module]:
+        """The tables whose rows, summed, enter the first block: of tokens, and of positions."""
+        tables: list[nn.Module] = [self.base.get_input_embeddings()]  # type: ignore[operator]
+        if self.architecture.positions is not None:
+            tables.append(self.base.get_submodule(self.architecture.positions))
+        return tables
+
     def matrices(self, role: Role) -> Iterator[tuple[int, str, nn.Module]]:
         """Yield the matrices that read from the residual stream or write to it, block by block.
 
-        Experts of a mixture are not among them.
+        Experts that a mixture chooses from are not among them.
 
         Args:
             role: `readers` or `writers`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from endoscope.errors import InputError
-from endoscope.models.adapters import SETTINGS, is_adapter
+from endoscope.models.adapters import SETTINGS, WEIGHTS, is_adapter
 from endoscope.models.anatomy import ARCHITECTURES, Anatomy
 from endoscope.models.conversion import converted, file_key, gguf_sha256, quiet
 from endoscope.models.embedded import EMBEDDED, EmbeddedModel
@@ -31,6 +31,7 @@ class LoadedModel:
         folder: where its files are.
         gguf_sha256: of the GGUF file that they were converted from, if they were.
         adapter: the PEFT adapter that was put on, if any.
+        base: what the model is opened as without the adapter.
     """
 
     name: str
@@ -42,6 +43,7 @@ class LoadedModel:
     folder: Path
     gguf_sha256: str | None = None
     adapter: Path | None = None
+    base: str = ""
 
     @property
     def ends(self) -> frozenset[int]:
@@ -100,6 +102,7 @@ def load(
         folder=folder,
         gguf_sha256=gguf_sha256(folder),
         adapter=Path(adapter) if adapter is not None else None,
+        base=base,
     )
 
 
@@ -266,9 +269,9 @@ def _put_on(module: Any, adapter: Path) -> Any:
         raise InputError(
             "An adapter needs the peft package.", "Run: pip install 'endoscope[adapters]'"
         ) from error
-    if not (adapter / "adapter_model.safetensors").is_file():
+    if not (adapter / WEIGHTS).is_file():
         raise InputError(
-            f"{adapter} holds no adapter_model.safetensors.",
+            f"{adapter} holds no {WEIGHTS}.",
             "Save the adapter with save_pretrained(...); pickled adapters are not opened.",
         )
     try:

@@ -1,0 +1,132 @@
+"""Edits: a change of a model that is there to stay, and what speaks for it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from endoscope.artifacts import (
+    Card,
+    atomic_folder,
+    check_free,
+    check_model,
+    load_artifact,
+    read_card,
+    save_artifact,
+    write_card,
+)
+from endoscope.edit.changes import Change, Changes, changes_of, onto_base
+from endoscope.edit.forms import FORMS, LIVE
+from endoscope.engine import Model
+from endoscope.errors import InputError
+from endoscope.interventions import Intervention, parse_interventions
+
+KIND = "edit"
+RECORD = "edit"  # the folder within an edited model that holds the edit itself
+INTERVENTIONS = "interventions.json"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Edit:
+    """A change of one model, at its sites or of its matrices.
+
+    Attributes:
+        card: what it is, which model it changes, and what speaks for it.
+        interventions: what it does at sites, in order; none where it changes matrices directly.
+        changes: what it does to matrices, by name, where it does so directly.
+
+    Example:
+        >>> edit = Edit(card, (ablate(direction, site="mlp_out.12"),))
+        >>> edit.write(model, "edited", form="weights")
+    """
+
+    card: Card
+    interventions: Sequence[Intervention] = ()
+    changes: Changes = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.card.name
+
+    def write(self, model: Model, folder: str | Path, *, form: str = LIVE) -> None:
+        """Write the edited model, whole or not at all, with the record of the edit in it.
+
+        Args:
+            model: that the edit is of. It stays as it is.
+            folder: for it.
+            form: `live`: the record alone; `adapter`: a PEFT adapter; `weights`: a model folder.
+
+        Raises:
+            InputError: the edit is of another model or is not exact in this form (says what is),
+                the disk is full, or something else is in the folder.
+        """
+        folder = Path(folder)
+        check_free(folder, KIND)
+        check_model(self.card.model, model.fingerprint, f"The edit {self.name}")
+        changes = self._changes(model, form)
+        size = _size(model) if form == "weights" else 0
+        with atomic_folder(folder, kind=KIND, size=size) as temporary:
+            if form != LIVE:
+                FORMS[form](model, onto_base(model.loaded.module, changes), temporary)
+            tensors = {
+                f"{name}.{part}": tensor
+                for name, change in changes.items()
+                for part, tensor in change._asdict().items()
+                if tensor is not None
+            }
+            details = {**self.card.details, "form": form}
+            card = self.card.model_copy(update={"details": details})
+            card = save_artifact(temporary / RECORD, card, tensors)
+            records = [one.model_dump(mode="json") for one in self.interventions]
+            text = json.dumps(records) + "\n"
+            (temporary / RECORD / INTERVENTIONS).write_text(text, encoding="utf-8")
+            write_card(temporary, card)
+            (temporary / "README.md").write_text(card.to_markdown(), encoding="utf-8")
+
+    def _changes(self, model: Model, form: str) -> Changes:
+        """Return what it does to matrices; nothing where it is live and need not be exact."""
+        if form not in (LIVE, *FORMS):
+            raise InputError(f"There is no form {form!r}.", f"Choose {LIVE}, {', '.join(FORMS)}.")
+        if self.interventions:
+            return {} if form == LIVE else changes_of(model, self.interventions)
+        if form == LIVE:
+            raise InputError(
+                f"{self.name} changes matrices, and there is nothing at a site to change live.",
+                "Nearest that is exact: --form adapter.",
+            )
+        return self.changes
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Edit":
+        """Load the edit of an edited model.
+
+        Raises:
+            InputError: the folder holds none, or it is damaged; says what to do.
+        """
+        read_card(folder, KIND)
+        record = Path(folder) / RECORD
+        card, tensors = load_artifact(record, KIND)
+        try:
+            records = json.loads((record / INTERVENTIONS).read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{record} has no whole {INTERVENTIONS}.", f"Make it again: {card.command}"
+            ) from error
+        names = [key.removesuffix(".outer") for key in tensors if key.endswith(".outer")]
+        changes = {
+            name: Change(*(tensors.get(f"{name}.{part}") for part in Change._fields))  # type: ignore[arg-type]
+            for name in names
+        }
+        return cls(card, parse_interventions(records), changes)
+
+    def __repr__(self) -> str:
+        sites = ", ".join(sorted({str(one.site) for one in self.interventions}))
+        where = sites or f"{len(self.changes)} matrices"
+        figure = next((one for one in self.card.evidence if one.baseline is None), None)
+        return f"Edit({self.name!r}: {where}{f'; {figure}' if figure else ''})"
+
+
+def _size(model: Model) -> int:
+    """Return how many bytes the weights of a model take on disk."""
+    return sum(file.stat().st_size for file in model.loaded.folder.glob("*.safetensors"))

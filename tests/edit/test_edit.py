@@ -1,0 +1,123 @@
+"""An edit on disk: it comes back as it was, whole or not at all, and only onto its own model."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import endoscope
+from endoscope.artifacts import Card, DataRef, read_card
+from endoscope.edit import Change, Edit
+from endoscope.diff import Pair
+from endoscope.engine import Model
+from endoscope.errors import InputError
+from endoscope.interventions import Ablate, Add
+from tests.edit.test_forms import linear, same, vectors
+from tests.tiny import save_tiny
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return endoscope.open(save_tiny(tmp_path / "model"))
+
+
+def card(model: Model) -> Card:
+    return Card(
+        kind="edit",
+        name="no sea",
+        model=model.fingerprint,
+        model_name=model.name,
+        data=DataRef(name="nothing", sha256="0" * 64, rows=0),
+        command="made from Python",
+    )
+
+
+@pytest.mark.parametrize("form", ["live", "adapter", "weights"])
+def test_what_is_written_comes_back(model: Model, tmp_path: Path, form: str) -> None:
+    edit = Edit(card(model), linear("mlp_out.1"))
+    edit.write(model, tmp_path / "edited", form=form)
+    again = Edit.load(tmp_path / "edited")
+    assert list(again.interventions) == list(edit.interventions)
+    assert again.card.details["form"] == form
+    assert "no sea" in repr(again)
+    assert "mlp_out.1" in repr(again)
+    if form == "live":
+        with pytest.raises(InputError, match=r"config.json|not a model"):
+            endoscope.open(tmp_path / "edited")
+    else:
+        same(model, endoscope.open(tmp_path / "edited"), list(edit.interventions))
+
+
+def test_changes_of_matrices_come_back_and_have_no_live_form(model: Model, tmp_path: Path) -> None:
+    change = Change(torch.randn(32, 2).double(), torch.randn(2, 48).double())
+    edit = Edit(card(model), changes={"model.layers.1.mlp.down_proj": change})
+    with pytest.raises(InputError, match=r"nothing at a site.*--form adapter"):
+        edit.write(model, tmp_path / "edited")
+    with pytest.raises(InputError, match="no form 'gguff'"):
+        edit.write(model, tmp_path / "edited", form="gguff")
+    assert not (tmp_path / "edited").exists()
+    edit.write(model, tmp_path / "edited", form="weights")
+    (again,) = Edit.load(tmp_path / "edited").changes.values()
+    assert torch.equal(again.outer, change.outer)
+    assert torch.equal(again.inner, change.inner)
+    before = model.loaded.module.get_submodule("model.layers.1.mlp.down_proj").weight
+    edited = endoscope.open(tmp_path / "edited")
+    after = edited.loaded.module.get_submodule("model.layers.1.mlp.down_proj").weight
+    torch.testing.assert_close(after.double(), before.double() + change.outer @ change.inner)
+
+
+def test_an_edit_of_another_model_is_refused(model: Model, tmp_path: Path) -> None:
+    other = endoscope.open(save_tiny(tmp_path / "other", seed=1))
+    with pytest.raises(InputError, match="made with another model"):
+        Edit(card(other), linear("mlp_out.1")).write(model, tmp_path / "edited")
+    assert not (tmp_path / "edited").exists()
+
+
+def test_what_is_not_exact_writes_nothing(model: Model, tmp_path: Path) -> None:
+    edit = Edit(card(model), [Add(site="mlp_out.1", vector=vectors(1)[0], strength=1.0)])
+    with pytest.raises(InputError, match="no bias"):
+        edit.write(model, tmp_path / "edited", form="weights")
+    assert not (tmp_path / "edited").exists()
+    edit.write(model, tmp_path / "edited")  # live it is
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_full_disk_leaves_nothing_half_written(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    edit = Edit(card(model), linear("mlp_out.1"))
+    weights = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
+    if before:
+        usage = shutil.disk_usage(tmp_path)._replace(free=10)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    else:
+
+        def fill(*args: Any, **kwargs: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", fill)
+    with pytest.raises(InputError, match="disk is full"):
+        edit.write(model, tmp_path / "edited", form="weights")
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()} == weights
+
+
+def test_an_edited_model_declares_what_it_was_made_of(model: Model, tmp_path: Path) -> None:
+    for form in ("adapter", "weights"):
+        Edit(card(model), linear("mlp_out.1")).write(model, tmp_path / form, form=form)
+        edited = endoscope.open(tmp_path / form)
+        assert edited.fingerprint.relation(model.fingerprint) == "derived"
+        Pair.of(model, edited)  # and may be compared with it
+    assert "no sea" in str(edited.fingerprint)
+    assert read_card(tmp_path / "weights", "edit").model == model.fingerprint
+
+
+def test_a_damaged_edit_is_refused(model: Model, tmp_path: Path) -> None:
+    Edit(card(model), [Ablate(site="mlp_out.1", basis=vectors(1))]).write(model, tmp_path / "e")
+    (tmp_path / "e" / "edit" / "interventions.json").write_text("[")
+    with pytest.raises(InputError, match=r"interventions.json.*Make it again"):
+        Edit.load(tmp_path / "e")
+    with pytest.raises(InputError, match="no edit"):
+        Edit.load(tmp_path / "model")
