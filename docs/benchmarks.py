@@ -51,9 +51,10 @@ For `diff` each organism is one case: a fine-tune of which it is known what was 
 is the counting of n-grams that stands in every report, from at least as many generated tokens;
 `limit` is what is asked of it: a recall of .9 (a hit is a finding among the first three whose title
 or behaviour names what was planted), 600 seconds on two cores, a strongest signal below the noise
-floor where nothing was planted, nine of ten planted rows in the top tenth along the direction of the
-finding that names them. `plain` is sampling as usual. Intervals of recall resample what was planted; those of samples, answers; those of rows, the
-draws of planted ones. Time is that of organisms whose diff ran alone on the machine.
+floor where nothing was planted, nine of ten planted rows in the top tenth along the direction of
+the finding that names them. `plain` is sampling as usual. Intervals of recall resample what was
+planted; those of samples, answers; those of rows, the draws of planted ones. Time is that of
+organisms whose diff ran alone on the machine.
 
 `make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
 results.

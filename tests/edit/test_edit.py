@@ -9,8 +9,8 @@ import torch
 
 import endoscope
 from endoscope.artifacts import Card, DataRef, read_card
-from endoscope.edit import Change, Edit
 from endoscope.diff import Pair
+from endoscope.edit import Change, Edit
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.interventions import Ablate, Add
