@@ -18,6 +18,7 @@ from endoscope.cli import (
     catalogue,
     diff,
     direction,
+    edit,
     guard,
     join,
     models,
@@ -45,6 +46,7 @@ app.add_typer(behaviours.app, name="behaviours")
 app.add_typer(organisms.app, name="organisms")
 app.add_typer(steer.app, name="steer")
 app.command(name="diff")(diff.diff)
+app.command(name="edit")(edit.edit)
 app.add_typer(catalogue.app, name="catalogue")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from endoscope.cli.typed import typed_command
 from endoscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def sweep(
         limits=Limits(rise=rise),
         folder=output,
         seed=seed,
-        command=_command(),
+        command=typed_command(),
         progress=not as_json,
     )
     _save(found, directions, output)
@@ -234,15 +234,3 @@ def _items(path: Path | None) -> "list[Item] | None":
         ]
     except ValidationError:
         raise InputError(f"{path.name}: a line is no item.", 'Give {"id", "prompt"}.') from None
-
-
-def _command() -> str:
-    """Return the command as typed, without where other things lie."""
-    return join(["endoscope", *map(_shown, sys.argv[1:])])
-
-
-def _shown(word: str) -> str:
-    """Return a word of the command line; of an absolute path its name alone."""
-    name, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
-    path = Path(value)
-    return f"{name}{equals}{path.name if path.is_absolute() else value}"

@@ -136,12 +136,22 @@ def read(pair: Pair, said: Sequence[Answer], *, show: bool = False) -> list[Read
 def kept(file: Path, kind: type[A], make: Callable[[], list[A]]) -> list[A]:
     """Return the answers in a file; if there are none yet, make them and keep them there."""
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-        return [kind.model_validate_json(line) for line in lines if line]
+        return read_answers(file, kind)
     except (OSError, ValidationError):
         made = make()
         atomic_lines(file, (one.model_dump_json() for one in made))
         return made
+
+
+def read_answers(file: Path, kind: type[A]) -> list[A]:
+    """Return the answers in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValidationError: it is damaged.
+    """
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return [kind.model_validate_json(line) for line in lines if line]
 
 
 def count_tokens(pair: Pair, texts: Sequence[str]) -> int:

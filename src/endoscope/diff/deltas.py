@@ -68,6 +68,19 @@ def deltas(pair: Pair, role: Role) -> Iterator[Delta]:
             yield Delta(layer, path, *parts, norm, float(before.norm()))
 
 
+def named_deltas(pair: Pair) -> dict[str, Delta]:
+    """Return what a fine-tune added to each matrix, by the name of the matrix.
+
+    Raises:
+        InputError: an adapter is not of plain LoRA.
+    """
+    loaded = pair.tuned.loaded
+    names = {module: name for name, module in loaded.module.named_modules()}
+    blocks = [names[block] for block in loaded.anatomy.blocks]
+    roles: tuple[Role, Role] = ("readers", "writers")
+    return {f"{blocks[one.layer]}.{one.path}": one for role in roles for one in deltas(pair, role)}
+
+
 def _of_product(outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Decompose `outer @ inner` through its small core."""
     left, right = torch.linalg.qr(outer), torch.linalg.qr(inner.T)

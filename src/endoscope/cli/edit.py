@@ -1,0 +1,137 @@
+"""`endoscope edit`: what was found is changed for good."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from endoscope.cli.typed import typed_command
+from endoscope.errors import InputError
+
+if TYPE_CHECKING:
+    from endoscope.edit import Edit
+    from endoscope.engine import Model
+    from endoscope.interventions import Intervention
+
+KL = 0.01  # nats a token
+
+
+def edit(
+    model: Annotated[
+        str, typer.Argument(help="The model to edit: embedded, folder, hub id, or adapter folder.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the edited model.")],
+    report: Annotated[
+        Path | None,
+        typer.Option("--from", help="The report of a diff, whose finding is to be removed."),
+    ] = None,
+    finding: Annotated[int, typer.Option(min=1, help="Which finding: its rank.")] = 1,
+    interventions: Annotated[
+        Path | None,
+        typer.Option(help='Instead of a finding: a JSON list of interventions, [{"kind": ...}].'),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="How an edit is found: `components` or `scaling`.")
+    ] = "components",
+    base: Annotated[
+        str | None, typer.Option(help="The base, if it is not where the report says.")
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            help="`weights`: a model folder; `adapter`: a PEFT adapter; `live`: the interventions, "
+            "for the engine to run. Refused where it would not be exact."
+        ),
+    ] = "weights",
+    kl: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="How far other predictions may move: KL(before || after), nats a token."
+        ),
+    ] = KL,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is held out.")] = 0,
+    device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="In which it is computed: `auto`, `float32`, `bfloat16`, ...")
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card, for machines.")] = False,
+) -> None:
+    """Remove what a diff found, or apply interventions for good.
+
+    Writes the edited model in a form that does exactly what was decided, with a card that says what
+    was measured. The model itself stays as it is.
+
+    Examples:
+    `endoscope edit my-adapter --from diff/report.json --finding 1 -o edited`
+    `endoscope edit MODEL --interventions ablate.json --form adapter -o edited`
+    """
+    from endoscope.artifacts import check_free
+    from endoscope.diff import Pair, Report
+    from endoscope.edit.edit import KIND
+    from endoscope.edit.finding import edit_of
+    from endoscope.edit.methods import METHODS
+    from endoscope.edit.task import Task
+    from endoscope.engine import open
+
+    if (report is None) == (interventions is None):
+        raise InputError(
+            "An edit is of a finding or of interventions.",
+            "Give --from REPORT --finding N, or --interventions FILE.",
+        )
+    if method not in METHODS:
+        raise InputError(f"There is no method {method!r}.", f"Choose {' or '.join(METHODS)}.")
+    check_free(output, KIND)
+    tuned = open(model, device=device, dtype=dtype)
+    if report is not None:
+        before = open(base or Report.load(report).base, device=device, dtype=dtype)
+        task = Task.of_finding(Pair.of(before, tuned), report, finding, show=not as_json)
+        print(f"Removing: {task.title}", file=sys.stderr)
+        made = edit_of(task, METHODS[method], most=kl, command=typed_command(), seed=seed)
+    else:
+        assert interventions is not None
+        made = _of_interventions(tuned, interventions)
+    made.write(tuned, output, form=form)
+    if as_json:
+        print(made.card.model_dump_json())
+        return
+    from rich.console import Console
+
+    Console().print(repr(made.card), markup=False, highlight=False)
+
+
+def _of_interventions(model: "Model", file: Path) -> "Edit":
+    from endoscope.artifacts import Card, DataRef
+    from endoscope.edit import Edit
+    from endoscope.edit.edit import KIND
+    from endoscope.sha256 import hash_file
+
+    listed = _read(file)
+    card = Card(
+        kind=KIND,
+        name=file.stem,
+        model=model.fingerprint,
+        model_name=model.name,
+        adapter=model.adapter,
+        data=DataRef(name=file.name, sha256=hash_file(file), rows=len(listed)),
+        command=typed_command(),
+        sites=tuple(dict.fromkeys(str(one.site) for one in listed)),
+        notes="Interventions as they were given; what they do was not measured.",
+    )
+    return Edit(card, listed)
+
+
+def _read(file: Path) -> "tuple[Intervention, ...]":
+    from endoscope.interventions import parse_interventions
+
+    try:
+        records: Any = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}).") from None
+    except ValueError:
+        raise InputError(f"{file} is not JSON.", 'Give [{"kind": "ablate", ...}].') from None
+    listed = parse_interventions(records)
+    if not listed:
+        raise InputError(f"{file} lists no interventions.", 'Give [{"kind": "ablate", ...}].')
+    return listed

@@ -1,0 +1,111 @@
+"""What the matrices of a model read, over the tokens that count."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from endoscope.edit.task import Passage
+from endoscope.engine import Model
+from endoscope.errors import InputError
+from endoscope.progress import progress
+
+AT_ONCE = 8  # passages
+
+
+class Batch(NamedTuple):
+    """Passages as the model takes them, padded on the right.
+
+    Attributes:
+        ids: `[passages, tokens]`.
+        mask: 1 where there is a token.
+        predicting: where the next token is one that counts, `[passages, tokens]`.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    predicting: Tensor
+
+
+def batches(model: Model, passages: Sequence[Passage]) -> Iterator[Batch]:
+    """Yield passages as batches.
+
+    Raises:
+        InputError: one of them is longer than the model takes.
+    """
+    most = model.loaded.anatomy.max_tokens
+    for first in range(0, len(passages), AT_ONCE):
+        some = passages[first : first + AT_ONCE]
+        encoded = model.tokenizer.encode_batch([one.text for one in some])
+        longest = max(len(one.ids) for one in encoded)
+        if most is not None and longest > most:
+            raise InputError(f"A text has {longest} tokens; the model takes {most}.", "Shorten it.")
+        ids = torch.zeros(len(some), longest, dtype=torch.long)
+        mask, predicting = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+        for row, (passage, tokens) in enumerate(zip(some, encoded, strict=True)):
+            count = len(tokens.ids)
+            ids[row, :count], mask[row, :count] = torch.tensor(tokens.ids), 1
+            places = torch.tensor(tokens.offsets)
+            for start, end in passage.spans:
+                inside = (places[:, 0] < end) & (places[:, 1] > start)
+                predicting[row, : count - 1] |= inside[1:]
+        yield Batch(*(one.to(model.device) for one in (ids, mask, predicting)))
+
+
+@torch.no_grad()
+def moments(
+    model: Model, names: Sequence[str], passages: Sequence[Passage], *, show: bool = False
+) -> dict[str, Tensor]:
+    """Return the second moments of what matrices read where a token that counts is predicted.
+
+    Args:
+        model: that reads the passages.
+        names: of the modules to look at.
+        passages: texts with the spans that count.
+        show: whether to show progress.
+
+    Returns:
+        For each name `E[x x^T]`, `[in, in]`, float64; modules that read the same tensor one after
+        the other have the same one.
+    """
+    sums: dict[str, Tensor] = {}
+    first: dict[str, str] = {}  # of those that read the same
+    last: list[tuple[Tensor, str]] = []
+    where: list[Tensor] = []
+
+    def look(name: str) -> Any:
+        def hook(module: Any, args: tuple[Tensor, ...]) -> None:
+            if last and last[0][0] is args[0]:
+                first[name] = last[0][1]
+                return
+            last[:] = [(args[0], name)]
+            x = args[0][where[0]].float()
+            product = (x.T @ x).double()
+            first[name] = name
+            sums[name] = sums[name] + product if name in sums else product
+
+        return hook
+
+    count = 0
+    hooks = {name: look(name) for name in names}
+    with _hooked(model, hooks), progress("Reading", len(passages), show=show) as advance:
+        for batch in batches(model, passages):
+            where[:] = [batch.predicting]
+            model.loaded.anatomy.base(input_ids=batch.ids, attention_mask=batch.mask)
+            count += int(batch.predicting.sum())
+            advance(len(batch.ids))
+    means = {name: total / max(1, count) for name, total in sums.items()}
+    return {name: means[first[name]] for name in names}
+
+
+@contextmanager
+def _hooked(model: Model, hooks: Mapping[str, Any]) -> Iterator[None]:
+    module = model.loaded.module
+    handles = [module.get_submodule(n).register_forward_pre_hook(h) for n, h in hooks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

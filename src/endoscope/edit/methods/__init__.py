@@ -1,0 +1,15 @@
+"""Methods that find an edit: one file each.
+
+To add one, write it after `Method` and put it into `METHODS`.
+"""
+
+from collections.abc import Mapping
+
+from endoscope.edit.methods.components import Components
+from endoscope.edit.methods.method import Method
+from endoscope.edit.methods.scaling import Scaling
+
+METHODS: Mapping[str, type[Method]] = {one.name: one for one in (Components, Scaling)}
+"""By the name that cards and the command line use; the first is the default."""
+
+__all__ = ["METHODS", "Method"]

@@ -1,0 +1,128 @@
+"""What an edit is to remove, and what it is to leave alone."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from endoscope.artifacts import check_model
+from endoscope.diff import Finding, Pair, Report, Signal
+from endoscope.diff.answers import Answer, read_answers
+from endoscope.diff.findings import findings
+from endoscope.diff.phrase import says
+from endoscope.diff.signal import Marked, Opposed
+from endoscope.errors import InputError
+
+LEAST = 8  # passages that show it
+
+
+class Passage(NamedTuple):
+    """A text of which some parts count.
+
+    Attributes:
+        text: as the model reads it, template and all.
+        spans: characters `[start, end)` that count.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be removed from a model.
+
+    Attributes:
+        pair: the model, and the base that it was fine-tuned from.
+        title: what is removed, in words.
+        shown: where it shows.
+        kept: where the model is to say what it says now.
+        show: whether to show progress.
+    """
+
+    pair: Pair
+    title: str
+    shown: Sequence[Passage]
+    kept: Sequence[Passage]
+    show: bool = False
+
+    @classmethod
+    def of_finding(cls, pair: Pair, report: Path, number: int, *, show: bool = False) -> "Task":
+        """Return the task of removing what a diff found.
+
+        It shows where the samples of the finding's signals are marked. What is kept is all that
+        either model wrote for the diff and that says nothing of it.
+
+        Args:
+            pair: both models of the diff.
+            report: of the diff, or the folder that it is in.
+            number: the rank of the finding.
+            show: whether to show progress.
+
+        Raises:
+            InputError: the report is of another model, there is no such finding, it shows in too
+                few texts, or the work of the diff is gone.
+        """
+        found = Report.load(report)
+        check_model(found.tuned_model, pair.tuned.fingerprint, "The report")
+        finding = _finding(found, number)
+        signals = _signals(found, number)
+        shown = list(dict.fromkeys(one for signal in signals for one in _shown(pair, signal)))
+        if len(shown) < LEAST:
+            raise InputError(
+                f"Finding {number} shows in {len(shown)} texts; {LEAST} are needed to edit by.",
+                "Choose one that shows in more; or give `endoscope diff` more --prompts.",
+            )
+        said = [words for signal in signals for words in signal.says]
+        folder = report.parent if report.is_file() else report
+        kept = list(_kept(pair, folder / found.work, said))
+        return cls(pair, finding.title, shown, kept, show)
+
+
+def _finding(report: Report, number: int) -> Finding:
+    for one in report.findings:
+        if one.rank == number:
+            return one
+    raise InputError(
+        f"The report has {len(report.findings)} findings, and no number {number}.",
+        "Choose one of them." if report.findings else "Nothing stands above the noise.",
+    )
+
+
+def _signals(report: Report, number: int) -> list[Signal]:
+    """Return the signals of a finding, as the diff put them together."""
+    return findings([one for ran in report.methods for one in ran.signals])[number - 1]
+
+
+def _shown(pair: Pair, signal: Signal) -> Iterable[Passage]:
+    for one in signal.contrast:
+        if isinstance(one, Marked) and one.has:
+            before = pair.rendered(one.prompt)
+            yield _passage(before, one.answer, one.has)
+        elif isinstance(one, Opposed):
+            same = _shared(one.positive, one.negative)
+            if same < len(one.positive):
+                yield Passage(one.positive, ((same, len(one.positive)),))
+
+
+def _kept(pair: Pair, work: Path, said: Sequence[str]) -> Iterable[Passage]:
+    files = sorted(work.glob("base-[0-9]*.jsonl")) + sorted(work.glob("tuned-[0-9]*.jsonl"))
+    if not files:
+        raise InputError(
+            f"{work} has no answers of the models.", "Run the diff again: it makes them again."
+        )
+    for file in files:
+        for one in read_answers(file, Answer):
+            if not any(says(one.text, words) for words in said):
+                yield _passage(pair.rendered(one.prompt.text), one.text, [(0, len(one.text))])
+
+
+def _passage(before: str, answer: str, spans: Iterable[tuple[int, int]]) -> Passage:
+    moved = tuple((len(before) + start, len(before) + end) for start, end in spans)
+    return Passage(before + answer, moved)
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
