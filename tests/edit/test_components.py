@@ -94,16 +94,21 @@ def test_what_is_left_solves_the_least_squares(pair: Pair, task: Task) -> None:
         np.testing.assert_allclose(whole + edit, left, atol=1e-4 * np.abs(whole).max())
 
 
-def test_stronger_takes_more_away(pair: Pair, task: Task) -> None:
+def test_stronger_takes_more_away_and_keeps_less(pair: Pair, task: Task) -> None:
     found = Components(task)
-    base = likelihoods(pair.base, {}, SHOWN).mean()
-    apart, moved = [], []
+    name = "model.layers.1.self_attn.q_proj"
+    delta = named_deltas(pair)[name]
+    whole = (delta.left * delta.values @ delta.right).double().numpy()
+    shown, kept = read(pair, name, SHOWN), read(pair, name, KEPT)
+    left, moved = [], []
     for strength in found.strengths:
-        changes = found.changes(strength)
-        apart.append(abs(likelihoods(pair.tuned, changes, SHOWN).mean() - base))
-        moved.append(divergences(pair.tuned, changes, KEPT).mean())
-    assert apart[-1] < 0.7 * apart[0]
-    assert moved[0] < moved[-1]
+        outer, inner, _ = found.changes(strength)[name]
+        edit = (outer @ inner).numpy()
+        left.append(np.linalg.norm(shown @ (whole + edit).T))
+        moved.append(np.linalg.norm(kept @ edit.T))
+    assert left == sorted(left, reverse=True)
+    assert moved == sorted(moved)
+    assert left[-1] < 0.5 * np.linalg.norm(shown @ whole.T)
 
 
 def test_scaling_by_one_is_the_base(pair: Pair, task: Task) -> None:
