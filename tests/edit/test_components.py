@@ -1,6 +1,5 @@
 """The components of a fine-tune that act where something shows, against a direct least squares."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -129,8 +128,8 @@ def test_scaling_by_one_is_the_base(pair: Pair, task: Task) -> None:
 
 def test_divergence_and_likelihood_are_those_of_single_texts(pair: Pair, task: Task) -> None:
     changes = Scaling(task).changes(1.0)  # the base, then
-    kl = divergences(pair.tuned, changes, SHOWN)
-    said = likelihoods(pair.tuned, {}, SHOWN)
+    kl = divergences(pair.tuned, lambda: changed(pair.tuned, changes), SHOWN)
+    said = likelihoods(pair.tuned, SHOWN)
     for number, (text, spans) in enumerate(SHOWN):
         tokens = pair.tuned.tokenizer.encode(text)
         logits = [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
 
-KL = 0.01  # nats a token
+SHARE = 0.5  # of the divergence that a budget allows: held-out answers are others
 
 
 def edit(
@@ -45,12 +45,13 @@ def edit(
             "for the engine to run. Refused where it would not be exact."
         ),
     ] = "weights",
-    kl: Annotated[
-        float,
+    budget: Annotated[
+        Path | None,
         typer.Option(
-            min=0.0, help="How far other predictions may move: KL(before || after), nats a token."
+            help="A YAML file: what has to fall, what has to stay, and how far all else may move. "
+            "A sensible one is made of the finding, if left out; it is kept with the result."
         ),
-    ] = KL,
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is held out.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
     dtype: Annotated[
@@ -73,6 +74,7 @@ def edit(
     from endoscope.edit.finding import edit_of
     from endoscope.edit.methods import METHODS
     from endoscope.edit.task import Task
+    from endoscope.edit.verify import Budget, Kept
     from endoscope.engine import open
 
     if (report is None) == (interventions is None):
@@ -83,16 +85,19 @@ def edit(
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.", f"Choose {' or '.join(METHODS)}.")
     check_free(output, KIND)
+    kept = None if budget is None else Kept(Budget.read(budget))
     tuned = open(model, device=device, dtype=dtype)
-    if report is not None:
+    if interventions is not None:
+        made = _of_interventions(tuned, interventions)
+    else:
+        assert report is not None
         before = open(base or Report.load(report).base, device=device, dtype=dtype)
         task = Task.of_finding(Pair.of(before, tuned), report, finding, show=not as_json)
         print(f"Removing: {task.title}", file=sys.stderr)
-        made = edit_of(task, METHODS[method], most=kl, command=typed_command(), seed=seed)
-    else:
-        assert interventions is not None
-        made = _of_interventions(tuned, interventions)
-    made.write(tuned, output, form=form)
+        kept = kept or Kept.of_finding(task)
+        most = SHARE * kept.budget.kl
+        made = edit_of(task, METHODS[method], most=most, command=typed_command(), seed=seed)
+    made.write(tuned, output, form=form, beside=kept.write if kept else lambda record: None)
     if as_json:
         print(made.card.model_dump_json())
         return

@@ -27,6 +27,7 @@ from endoscope.cli import (
     proxy,
     serve,
     steer,
+    verify,
 )
 from endoscope.errors import InputError
 
@@ -47,6 +48,7 @@ app.add_typer(organisms.app, name="organisms")
 app.add_typer(steer.app, name="steer")
 app.command(name="diff")(diff.diff)
 app.command(name="edit")(edit.edit)
+app.command(name="verify")(verify.verify)
 app.add_typer(catalogue.app, name="catalogue")
 app.command(name="guard")(guard.guard)
 app.command(name="proxy")(proxy.proxy)

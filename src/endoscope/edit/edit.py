@@ -1,7 +1,7 @@
 """Edits: a change of a model that is there to stay, and what speaks for it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from endoscope.interventions import Intervention, parse_interventions
 KIND = "edit"
 RECORD = "edit"  # the folder within an edited model that holds the edit itself
 INTERVENTIONS = "interventions.json"
+BUDGET = "budget.yaml"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,13 +50,34 @@ class Edit:
         """What people call it."""
         return self.card.name
 
-    def write(self, model: Model, folder: str | Path, *, form: str = LIVE) -> None:
+    @property
+    def is_live(self) -> bool:
+        """Whether it was written as its record alone, and the model is to run with it."""
+        return self.card.details.get("form", LIVE) == LIVE
+
+    def check(self, model: Model) -> None:
+        """Refuse a model that the edit is not of, and warn of one that is derived from it.
+
+        Raises:
+            InputError: it is another.
+        """
+        check_model(self.card.model, model.fingerprint, f"The edit {self.name}")
+
+    def write(
+        self,
+        model: Model,
+        folder: str | Path,
+        *,
+        form: str = LIVE,
+        beside: Callable[[Path], None] = lambda record: None,
+    ) -> None:
         """Write the edited model, whole or not at all, with the record of the edit in it.
 
         Args:
             model: that the edit is of. It stays as it is.
             folder: for it.
             form: `live`: the record alone; `adapter`: a PEFT adapter; `weights`: a model folder.
+            beside: writes what else belongs to the record into its folder, such as a budget.
 
         Raises:
             InputError: the edit is of another model or is not exact in this form (says what is),
@@ -63,7 +85,7 @@ class Edit:
         """
         folder = Path(folder)
         check_free(folder, KIND)
-        check_model(self.card.model, model.fingerprint, f"The edit {self.name}")
+        self.check(model)
         changes = self._changes(model, form)
         size = _size(model) if form == "weights" else 0
         with atomic_folder(folder, kind=KIND, size=size) as temporary:
@@ -81,6 +103,7 @@ class Edit:
             records = [one.model_dump(mode="json") for one in self.interventions]
             text = json.dumps(records) + "\n"
             (temporary / RECORD / INTERVENTIONS).write_text(text, encoding="utf-8")
+            beside(temporary / RECORD)
             write_card(temporary, card)
             (temporary / "README.md").write_text(card.to_markdown(), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from random import Random
 from typing import TypeVar
@@ -15,7 +16,7 @@ from endoscope.edit.changes import Changes
 from endoscope.edit.edit import KIND, Edit
 from endoscope.edit.methods import Method
 from endoscope.edit.task import Passage, Task
-from endoscope.edit.trying import Floats, divergences, likelihoods
+from endoscope.edit.trying import Floats, changed, divergences, likelihoods
 from endoscope.errors import InputError
 from endoscope.progress import progress
 
@@ -88,7 +89,8 @@ def _strongest(found: Method, split: _Split, most: float) -> tuple[float, Floats
     best: tuple[float, Floats] | None = None
     with progress("Trying", len(found.strengths), show=split.fit.show) as advance:
         for strength in found.strengths:
-            moved = divergences(tuned, found.changes(strength), split.kept)
+            runs = partial(changed, tuned, found.changes(strength))
+            moved = divergences(tuned, runs, split.kept)
             if moved.mean() > most:
                 break
             best = strength, moved
@@ -107,10 +109,12 @@ def _evidence(split: _Split, changes: Changes, moved: Floats) -> list[Evidence]:
     tuned, base = split.fit.pair.tuned, split.fit.pair.base
     shown, kept = _ref("answers that show it", split.shown), _ref("other answers", split.kept)
     metric = "log-likelihood a token where it shows"
+    with changed(tuned, changes):
+        after = likelihoods(tuned, split.shown)
     return [
-        _figure(metric, likelihoods(tuned, changes, split.shown), shown),
-        _figure(metric, likelihoods(tuned, {}, split.shown), shown, baseline="before"),
-        _figure(metric, likelihoods(base, {}, split.shown), shown, baseline="the base"),
+        _figure(metric, after, shown),
+        _figure(metric, likelihoods(tuned, split.shown), shown, baseline="before"),
+        _figure(metric, likelihoods(base, split.shown), shown, baseline="the base"),
         _figure("KL(before || after) in nats a token", moved, kept),
     ]
 

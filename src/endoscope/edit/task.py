@@ -37,6 +37,9 @@ class Task:
         title: what is removed, in words.
         shown: where it shows.
         kept: where the model is to say what it says now.
+        said: words that the model says where it shows, if it is told by words.
+        prompts: questions that it showed in answers to.
+        behaviour: the name of the behaviour that it is, if it is one.
         show: whether to show progress.
     """
 
@@ -44,6 +47,9 @@ class Task:
     title: str
     shown: Sequence[Passage]
     kept: Sequence[Passage]
+    said: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    behaviour: str | None = None
     show: bool = False
 
     @classmethod
@@ -73,10 +79,12 @@ class Task:
                 f"Finding {number} shows in {len(shown)} texts; {LEAST} are needed to edit by.",
                 "Choose one that shows in more; or give `endoscope diff` more --prompts.",
             )
-        said = [words for signal in signals for words in signal.says]
+        said = tuple(dict.fromkeys(words for signal in signals for words in signal.says))
+        marked = [one for s in signals for one in s.contrast if isinstance(one, Marked)]
+        prompts = tuple(dict.fromkeys(one.prompt for one in marked if one.has))
         folder = report.parent if report.is_file() else report
         kept = list(_kept(pair, folder / found.work, said))
-        return cls(pair, finding.title, shown, kept, show)
+        return cls(pair, finding.title, shown, kept, said, prompts, finding.behaviour, show)
 
 
 def _finding(report: Report, number: int) -> Finding:

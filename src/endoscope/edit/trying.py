@@ -1,7 +1,7 @@
 """Trying an edit on a model before it is written: the model runs changed, and is read."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,12 @@ from endoscope.engine import Model
 Floats = NDArray[np.float64]
 
 
+Runs = Callable[[], AbstractContextManager[Model]]
+"""Runs a model, changed or not, within a `with` block."""
+
+
 @contextmanager
-def changed(model: Model, changes: Changes) -> Iterator[None]:
+def changed(model: Model, changes: Changes) -> Iterator[Model]:
     """Run a model with changes of its matrices, within a `with` block; its weights stay.
 
     Args:
@@ -31,7 +35,7 @@ def changed(model: Model, changes: Changes) -> Iterator[None]:
         for name, change in changes.items()
     ]
     try:
-        yield
+        yield model
     finally:
         for handle in handles:
             handle.remove()
@@ -51,39 +55,38 @@ def _adding(change: Change, model: Model) -> Callable[[Any, tuple[Tensor, ...], 
 
 
 @torch.no_grad()
-def divergences(model: Model, changes: Changes, passages: Sequence[Passage]) -> Floats:
-    """Return how far changes move what a model predicts: KL(before || after) in nats a token.
+def divergences(before: Model, after: Runs, passages: Sequence[Passage]) -> Floats:
+    """Return how far predictions of two models are apart: KL(before || after) in nats a token.
 
     Args:
-        model: before.
-        changes: of its matrices.
+        before: the one model.
+        after: runs the other, which may be the same, changed.
         passages: texts, with the spans whose tokens are predicted.
 
     Returns:
         The mean over the tokens of each passage that has some, `[passages]`.
     """
     found = []
-    for batch in batches(model, passages):
-        before = _predictions(model, batch)
-        with changed(model, changes):
-            after = _predictions(model, batch)
-        found += _means((before.exp() * (before - after)).sum(-1), batch)
+    for batch in batches(before, passages):
+        left = _predictions(before, batch)
+        with after() as model:
+            right = _predictions(model, batch)
+        found += _means((left.exp() * (left - right)).sum(-1), batch)
     return np.array(found)
 
 
 @torch.no_grad()
-def likelihoods(model: Model, changes: Changes, passages: Sequence[Passage]) -> Floats:
-    """Return how likely a changed model finds what counts in passages, in nats a token.
+def likelihoods(model: Model, passages: Sequence[Passage]) -> Floats:
+    """Return how likely a model, as it is now, finds what counts in passages, in nats a token.
 
-    Args: as of `divergences`; no changes are none.
+    Args: as of `divergences`.
 
     Returns:
         The mean over the tokens of each passage that has some, `[passages]`.
     """
     found = []
     for batch in batches(model, passages):
-        with changed(model, changes):
-            predicted = _predictions(model, batch)
+        predicted = _predictions(model, batch)
         following = batch.ids[:, 1:][batch.predicting[:, :-1]]
         found += _means(predicted.gather(1, following[:, None])[:, 0], batch)
     return np.array(found)

@@ -1,0 +1,93 @@
+"""`endoscope verify`: whether an edit did what it was meant to, and nothing else."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from endoscope.errors import InputError
+
+if TYPE_CHECKING:
+    from endoscope.edit import Edit
+    from endoscope.engine import Model
+
+
+def verify(
+    edited: Annotated[Path, typer.Argument(help="The folder that `endoscope edit` wrote.")],
+    budget: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file; that which was kept with the edit, if left out."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The base of the fine-tune, if it is not where the card says."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="`auto`, `fast`, `float32`, `bfloat16` or `float16`.")
+    ] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the verification, for machines.")
+    ] = False,
+) -> None:
+    """Hold an edited model to a budget; exits with 1 if it is broken.
+
+    Measures the behaviour that was removed and those that were wanted, every other behaviour, how
+    far predictions move on neutral prompts, and the perplexity of plain prose, before the edit and
+    after it. Writes `verify.json`. Work that was cut off goes on: run the same command again.
+
+    Example: `endoscope verify edited --budget budget.yaml`
+    """
+    from endoscope.edit import Edit
+    from endoscope.edit.edit import BUDGET, RECORD
+    from endoscope.edit.verify import Budget, Verifying
+    from endoscope.engine import open
+
+    made = Edit.load(edited)
+    kept = edited / RECORD / BUDGET
+    if budget is None and not kept.is_file():
+        raise InputError(f"No budget was kept with {edited}.", "Give one: --budget BUDGET.yaml.")
+    allowed = Budget.read(budget or kept)
+    before = open(made.card.model_name, adapter=made.card.adapter, device=device, dtype=dtype)
+    made.check(before)
+    verifying = Verifying(
+        edit=made,
+        before=before,
+        after=None if made.is_live else open(edited, device=device, dtype=dtype),
+        base=_base(made, base, before, device, dtype),
+        kept=edited / "measurements",
+        seed=seed,
+        show=not as_json,
+    )
+    found = verifying(allowed, edited.name)
+    found.save(edited)
+    if as_json:
+        print(found.model_dump_json())
+    else:
+        from rich.console import Console
+
+        Console().print(str(found), markup=False, highlight=False)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def _base(
+    made: "Edit", base: str | None, before: "Model", device: str, dtype: str
+) -> "Model | None":
+    """Open the base; where none is at hand, say so and go on without."""
+    from endoscope.engine import open
+
+    name = base or made.card.details.get("base")
+    if name is None:
+        return None
+    try:
+        found = open(str(name), device=device, dtype=dtype)
+    except InputError as error:
+        if base is not None:
+            raise
+        print(f"{error.message} What rose is counted from zero.", file=sys.stderr)
+        return None
+    found.tokenizer.hf.chat_template = before.tokenizer.hf.chat_template
+    return found

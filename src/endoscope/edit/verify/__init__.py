@@ -1,0 +1,8 @@
+"""Verification: whether an edit did what it was meant to, and nothing else."""
+
+from endoscope.edit.verify.budget import Budget, Target, Wanted
+from endoscope.edit.verify.keeping import Kept
+from endoscope.edit.verify.verification import Check, Verification
+from endoscope.edit.verify.verifying import Verifying
+
+__all__ = ["Budget", "Check", "Kept", "Target", "Verification", "Verifying", "Wanted"]

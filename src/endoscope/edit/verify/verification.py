@@ -1,0 +1,113 @@
+"""What came of holding an edited model to its budget."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from endoscope.artifacts import Fingerprint, atomic_file
+from endoscope.behaviours import Figure
+from endoscope.diff import Sample
+from endoscope.edit.verify.budget import Budget
+from endoscope.errors import InputError
+
+FILE = "verify.json"
+
+Role = Literal["target", "wanted", "other", "predictions", "text"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Check(_Record):
+    """One line of a budget, and how the edited model stands to it.
+
+    Attributes:
+        role: what it is about: the target, what is wanted, another behaviour, predictions on
+            neutral prompts, or neutral text.
+        name: of the behaviour or the figure.
+        before: the figure of the model before the edit, where it has one.
+        after: the figure after it; of predictions, how far they moved.
+        base: the mean of the base, where it counts.
+        share: the share of the rise that is gone, or of what was wanted that is left.
+        bound: in words, what the budget allows.
+        holds: whether it is kept.
+    """
+
+    role: Role
+    name: str
+    before: Figure | None = None
+    after: Figure
+    base: float | None = None
+    share: float | None = None
+    bound: str
+    holds: bool
+
+    def __str__(self) -> str:
+        mark = "holds " if self.holds else "BROKEN"
+        moved = f"{self.before} -> {self.after}" if self.before is not None else str(self.after)
+        share = f", {self.share:.1%}" if self.share is not None else ""
+        return f"{mark} {self.role:<11} {self.name}: {moved}{share} ({self.bound})"
+
+
+class Verification(_Record):
+    """What an edit did, as it was meant and beside.
+
+    Attributes:
+        edited: name of the edited model.
+        before: fingerprint of the model before the edit.
+        after: fingerprint of the model after it.
+        budget: what it was held to.
+        checks: line by line.
+        samples: what both models say to what shows the target.
+        seed: of everything random.
+        created: when, in UTC.
+        endoscope: version of Endoscope that made it.
+    """
+
+    edited: str
+    before: Fingerprint
+    after: Fingerprint
+    budget: Budget
+    checks: tuple[Check, ...]
+    samples: tuple[Sample, ...] = ()
+    seed: int
+    created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    endoscope: str = Field(default_factory=lambda: version("endoscope"))
+
+    @property
+    def holds(self) -> bool:
+        """Whether no line of the budget is broken."""
+        return all(one.holds for one in self.checks)
+
+    def save(self, folder: Path) -> None:
+        """Write `verify.json` into a folder, whole or not at all."""
+        with atomic_file(folder / FILE) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Verification":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        path = Path(folder) / FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read ({error.strerror}).", "Run `endoscope verify`."
+            ) from None
+        except ValidationError:
+            raise InputError(f"{path} is no verification.", "Run `endoscope verify`.") from None
+
+    def __repr__(self) -> str:
+        broken = sum(not one.holds for one in self.checks)
+        said = f"{broken} of {len(self.checks)} checks broken" if broken else "the budget holds"
+        return "\n".join([f"{self.edited}: {said}", *(f"  {one}" for one in self.checks)])
+
+    __str__ = __repr__
