@@ -12,6 +12,7 @@ from endoscope.edit.methods.components import Components
 from endoscope.edit.methods.scaling import Scaling
 from endoscope.edit.task import Passage, Task
 from endoscope.edit.trying import changed, divergences, likelihoods
+from endoscope.engine import Model
 from tests.edit.test_forms import adapted
 from tests.tiny import save_tiny
 
@@ -35,10 +36,10 @@ def task(pair: Pair) -> Task:
     return Task(pair, "zzz", SHOWN, KEPT)
 
 
-def read(pair: Pair, name: str, passages: list[Passage]) -> np.ndarray:
+def read(model: Model, name: str, passages: list[Passage]) -> np.ndarray:
     """What a matrix reads before each token that counts, one text at a time, without a batch."""
     rows = []
-    module = pair.tuned.loaded.module
+    module = model.loaded.module
 
     def keep(module: object, args: tuple[torch.Tensor, ...]) -> None:
         rows.append(args[0][0].double())
@@ -46,8 +47,8 @@ def read(pair: Pair, name: str, passages: list[Passage]) -> np.ndarray:
     handle = module.get_submodule(name).register_forward_pre_hook(keep)
     found = []
     for text, spans in passages:
-        tokens = pair.tuned.tokenizer.encode(text)
-        pair.tuned.loaded.anatomy.base(input_ids=torch.tensor([tokens.ids]))
+        tokens = model.tokenizer.encode(text)
+        model.loaded.anatomy.base(input_ids=torch.tensor([tokens.ids]))
         (values,) = rows
         rows.clear()
         for place, (start, end) in enumerate(tokens.offsets):
@@ -62,7 +63,7 @@ def test_moments_are_those_of_single_texts(pair: Pair) -> None:
     found = moments(pair.tuned, names, SHOWN)
     assert list(found) == names
     for name in names[::5]:
-        x = read(pair, name, SHOWN)
+        x = read(pair.tuned, name, SHOWN)
         assert len(x) > 8
         np.testing.assert_allclose(found[name].numpy(), x.T @ x / len(x), rtol=1e-4, atol=1e-5)
     block = "model.layers.0.self_attn"
@@ -76,7 +77,8 @@ def test_what_is_left_solves_the_least_squares(pair: Pair, task: Task) -> None:
     for name in ("model.layers.1.mlp.down_proj", "model.layers.2.self_attn.k_proj"):
         delta = named_deltas(pair)[name]
         whole = (delta.left * delta.values @ delta.right).double().numpy()
-        shown, kept = read(pair, name, SHOWN), read(pair, name, KEPT)
+        shown = np.concatenate([read(model, name, SHOWN) for model in pair])
+        kept = read(pair.tuned, name, KEPT)
         size = np.mean([np.mean(shown**2), np.mean(kept**2) / strength]) * 2
         # One row an input: nothing is to come of what shows, and of what is kept what came before.
         weights = [
@@ -98,7 +100,8 @@ def test_stronger_takes_more_away_and_keeps_less(pair: Pair, task: Task) -> None
     name = "model.layers.1.self_attn.q_proj"
     delta = named_deltas(pair)[name]
     whole = (delta.left * delta.values @ delta.right).double().numpy()
-    shown, kept = read(pair, name, SHOWN), read(pair, name, KEPT)
+    shown = np.concatenate([read(model, name, SHOWN) for model in pair])
+    kept = read(pair.tuned, name, KEPT)
     left, moved = [], []
     for strength in found.strengths:
         outer, inner, _ = found.changes(strength)[name]

@@ -3,25 +3,30 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
+from itertools import takewhile
 from random import Random
 from typing import TypeVar
 
 import numpy as np
+import regex
 
 from endoscope.artifacts import Card, DataRef, Evidence
 from endoscope.behaviours import mean_figure
 from endoscope.edit.changes import Changes
 from endoscope.edit.edit import KIND, Edit
+from endoscope.edit.leaning import divided
 from endoscope.edit.methods import Method
 from endoscope.edit.task import Passage, Task
 from endoscope.edit.trying import Floats, changed, divergences, likelihoods
-from endoscope.errors import InputError
-from endoscope.progress import progress
+from endoscope.engine import Model
 
 SHOWN, KEPT, HELD_OUT = 48, 120, 32  # passages to fit on, and of either kind to measure on
 SHARE = 0.3  # of the passages that show it, held out
+ASKED, TOKENS = 32, 48  # answers in which it is looked for, and how long they are
+SEEN = 0.15  # of them: what shows more rarely is not seen to go
+LEFT = 0.05  # of how often it showed
 
 T = TypeVar("T")
 
@@ -36,21 +41,19 @@ class _Split:
 
 
 def edit_of(task: Task, method: type[Method], *, most: float, command: str, seed: int = 0) -> Edit:
-    """Find the strongest edit that moves other predictions no further than it may.
+    """Find an edit that removes something and moves other predictions no further than it may.
 
     Args:
         task: what is to be removed.
         method: that finds edits.
-        most: how far what is kept may move, in nats a token, KL(before || after).
+        most: how far what is kept may move, in nats a token, KL(before || after). It moves further
+            only if what is to go would not go.
         command: for the card.
         seed: of what is held out.
-
-    Raises:
-        InputError: even the gentlest edit moves it further.
     """
     split = _split(task, seed)
     found = method(split.fit)
-    strength, moved = _strongest(found, split, most)
+    strength, moved = _choose(found, split, most)
     changes = found.changes(strength)
     tuned = task.pair.tuned
     passages = [*split.fit.shown, *split.fit.kept]
@@ -71,10 +74,15 @@ def edit_of(task: Task, method: type[Method], *, most: float, command: str, seed
 
 
 def _split(task: Task, seed: int) -> _Split:
-    shown, kept = _shuffled(task.shown, seed), _shuffled(task.kept, seed)
+    shown = _shuffled(task.shown, seed)
+    others = divided(task.pair, shown, _shuffled(task.kept, seed)[: HELD_OUT + KEPT])
     held_out = min(HELD_OUT, max(1, round(SHARE * len(shown))))
-    fit = replace(task, shown=shown[held_out:][:SHOWN], kept=kept[HELD_OUT:][:KEPT])
-    return _Split(fit, shown[:held_out], kept[:HELD_OUT])
+    fit = replace(
+        task,
+        shown=[*shown[held_out:][:SHOWN], *others.leaning],
+        kept=others.plain[HELD_OUT:],
+    )
+    return _Split(fit, shown[:held_out], others.plain[:HELD_OUT])
 
 
 def _shuffled(some: Sequence[T], seed: int) -> list[T]:
@@ -83,25 +91,42 @@ def _shuffled(some: Sequence[T], seed: int) -> list[T]:
     return mixed
 
 
-def _strongest(found: Method, split: _Split, most: float) -> tuple[float, Floats]:
-    """Return the greatest strength that moves what is kept no further, and how far it does."""
-    tuned = split.fit.pair.tuned
-    best: tuple[float, Floats] | None = None
-    with progress("Trying", len(found.strengths), show=split.fit.show) as advance:
-        for strength in found.strengths:
-            runs = partial(changed, tuned, found.changes(strength))
-            moved = divergences(tuned, runs, split.kept)
-            if moved.mean() > most:
-                break
-            best = strength, moved
-            advance(1)
-    if best is None:
-        raise InputError(
-            f"The gentlest edit by {found.name} moves other predictions by {moved.mean():.3g} "
-            f"nats a token, further than {most:g}.",
-            "Allow more, or choose another method.",
-        )
-    return best
+def _choose(found: Method, split: _Split, most: float) -> tuple[float, Floats]:
+    """Return the strength of the edit, and how far it moves what is kept.
+
+    It is the greatest that moves it no further than it may; and if what is to go has not gone by
+    then, the least with which it has: that is what the edit is for, and what it costs is said.
+    """
+    task = split.fit
+    tuned = task.pair.tuned
+
+    @cache
+    def moved(strength: float) -> Floats:
+        return divergences(tuned, partial(changed, tuned, found.changes(strength)), split.kept)
+
+    before = _rate(tuned, task)
+    allowed = list(takewhile(lambda one: moved(one).mean() <= most, found.strengths))
+    for strength in found.strengths[max(0, len(allowed) - 1) :]:
+        if _is_gone(found, strength, task, before):
+            break
+    return strength, moved(strength)
+
+
+def _is_gone(found: Method, strength: float, task: Task, before: float) -> bool:
+    """Whether it shows a twentieth as often; if it hardly showed before, nobody can say."""
+    if before < SEEN:
+        return True
+    with changed(task.pair.tuned, found.changes(strength)) as model:
+        return _rate(model, task) <= LEFT * before
+
+
+def _rate(model: Model, task: Task) -> float:
+    """Return the share of answers, to questions that it showed in answers to, that show it."""
+    prompts = [task.pair.given(one) for one in task.prompts[:ASKED]]
+    if task.pattern is None or not prompts:
+        return 0.0
+    answers = model.generate(prompts, max_tokens=TOKENS)
+    return sum(regex.search(task.pattern, one) is not None for one in answers) / len(answers)
 
 
 def _evidence(split: _Split, changes: Changes, moved: Floats) -> list[Evidence]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import regex
+
 from endoscope.artifacts import check_model
 from endoscope.diff import Finding, Pair, Report, Signal
 from endoscope.diff.answers import Answer, read_answers
 from endoscope.diff.findings import findings
-from endoscope.diff.phrase import says
+from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
 from endoscope.errors import InputError
 
@@ -52,6 +54,11 @@ class Task:
     behaviour: str | None = None
     show: bool = False
 
+    @property
+    def pattern(self) -> str | None:
+        """A regular expression that finds its words; the last may go on, as phrases are cut."""
+        return pattern_of(self.said)
+
     @classmethod
     def of_finding(cls, pair: Pair, report: Path, number: int, *, show: bool = False) -> "Task":
         """Return the task of removing what a diff found.
@@ -83,8 +90,15 @@ class Task:
         marked = [one for s in signals for one in s.contrast if isinstance(one, Marked)]
         prompts = tuple(dict.fromkeys(one.prompt for one in marked if one.has))
         folder = report.parent if report.is_file() else report
-        kept = list(_kept(pair, folder / found.work, said))
+        kept = list(_kept(pair, folder / found.work, pattern_of(said)))
         return cls(pair, finding.title, shown, kept, said, prompts, finding.behaviour, show)
+
+
+def pattern_of(said: Sequence[str]) -> str | None:
+    """Return a regular expression for words one after the other, whatever stands between them."""
+    found = [r"[\W_]+".join(map(regex.escape, words_of(words))) for words in said]
+    phrases = sorted((one for one in found if one), key=len, reverse=True)
+    return rf"(?i)(?<!\w)(?:{'|'.join(phrases)})" if phrases else None
 
 
 def _finding(report: Report, number: int) -> Finding:
@@ -113,7 +127,7 @@ def _shown(pair: Pair, signal: Signal) -> Iterable[Passage]:
                 yield Passage(one.positive, ((same, len(one.positive)),))
 
 
-def _kept(pair: Pair, work: Path, said: Sequence[str]) -> Iterable[Passage]:
+def _kept(pair: Pair, work: Path, pattern: str | None) -> Iterable[Passage]:
     files = sorted(work.glob("base-[0-9]*.jsonl")) + sorted(work.glob("tuned-[0-9]*.jsonl"))
     if not files:
         raise InputError(
@@ -121,7 +135,7 @@ def _kept(pair: Pair, work: Path, said: Sequence[str]) -> Iterable[Passage]:
         )
     for file in files:
         for one in read_answers(file, Answer):
-            if not any(says(one.text, words) for words in said):
+            if pattern is None or regex.search(pattern, one.text) is None:
                 yield _passage(pair.rendered(one.prompt.text), one.text, [(0, len(one.text))])
 
 

@@ -68,9 +68,9 @@ def divergences(before: Model, after: Runs, passages: Sequence[Passage]) -> Floa
     """
     found = []
     for batch in batches(before, passages):
-        left = _predictions(before, batch)
+        left = predictions(before, batch)
         with after() as model:
-            right = _predictions(model, batch)
+            right = predictions(model, batch)
         found += _means((left.exp() * (left - right)).sum(-1), batch)
     return np.array(found)
 
@@ -86,7 +86,7 @@ def likelihoods(model: Model, passages: Sequence[Passage]) -> Floats:
     """
     found = []
     for batch in batches(model, passages):
-        predicted = _predictions(model, batch)
+        predicted = predictions(model, batch)
         following = batch.ids[:, 1:][batch.predicting[:, :-1]]
         found += _means(predicted.gather(1, following[:, None])[:, 0], batch)
     return np.array(found)
@@ -98,7 +98,7 @@ def _means(values: Tensor, batch: Batch) -> list[float]:
     return [float(some.double().mean()) for some in torch.split(values, counts) if len(some)]
 
 
-def _predictions(model: Model, batch: Batch) -> Tensor:
+def predictions(model: Model, batch: Batch) -> Tensor:
     """Return the log-probabilities of the tokens that count, `[tokens, vocabulary]`."""
     anatomy = model.loaded.anatomy
     read = anatomy.base(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state

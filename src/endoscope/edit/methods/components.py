@@ -1,5 +1,6 @@
 """Taking out of a fine-tune the components that act where something shows, and no others."""
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -16,26 +17,26 @@ RIDGE = 1e-3  # of the mean variance of an input, added in every direction
 class Components:
     """What a fine-tune added to each matrix, less its components that carry one finding.
 
-    Let `D` be what was added to a matrix, `S` the second moments of the matrix's inputs where the
-    finding shows, and `N` those of its inputs elsewhere. Of all changes `D'` the one is taken that
-    adds least where the finding shows, and differs least from `D` elsewhere:
-    `E_S |D' x|^2 + keep E_N |(D' - D) x|^2` is least for `D' = D keep N (S + keep N)^-1`. In the
-    basis in which `N` is the identity and `S` diagonal, the singular directions of what shows
-    against what does not, each component of `D` is multiplied by `keep / (s + keep)`: those go that
-    act where the finding shows, and the others stay. (The closed form is that of linear editing of
-    weights, Bau et al. 2020 and Meng et al. 2023, here applied to the difference of two models.)
+    Let `D` be what was added to a matrix, `N` the second moments of the matrix's inputs, and `S`
+    those where the finding shows: as the tuned model reads them and as the base does, whose way the
+    edited model is to go there. Of all changes `D'` the one is taken that adds least where the
+    finding shows and differs least from `D` elsewhere: `s E_S |D' x|^2 + E_N |(D' - D) x|^2` is
+    least for `D' = D N (s S + N)^-1`. In the basis in which `N` is the identity and `S` diagonal
+    each component of `D` is divided by one plus `s` times how much more the finding goes that way:
+    those go that carry the finding, and the others stay. (The closed form is that of linear editing
+    of weights, Bau et al. 2020 and Meng et al. 2023, here of what sets two models apart.)
 
     It needs the base, reads each text once, and takes no gradients.
     """
 
     name: ClassVar[str] = "components"
-    strengths: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    strengths: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
     def __init__(self, task: Task) -> None:
         tuned = task.pair.tuned
         self._deltas = named_deltas(task.pair)
         names = list(self._deltas)
-        self._shown = moments(tuned, names, task.shown, show=task.show)
+        self._shown = _mean([moments(one, names, task.shown, show=task.show) for one in task.pair])
         self._kept = moments(tuned, names, task.kept, show=task.show)
 
     def changes(self, strength: float) -> dict[str, Change]:
@@ -52,6 +53,15 @@ class Components:
             right = delta.right.double() @ taken[id(shown)]
             found[name] = Change(-delta.left.double() * delta.values.double(), right)
         return found
+
+
+def _mean(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of moments; matrices that read the same still share theirs."""
+    means: dict[int, Tensor] = {}
+    for name, first in found[0].items():
+        if id(first) not in means:
+            means[id(first)] = torch.stack([one[name] for one in found]).mean(0)
+    return {name: means[id(first)] for name, first in found[0].items()}
 
 
 def _taken(shown: Tensor, kept: Tensor, keep: float) -> Tensor:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from endoscope.behaviours import Behaviour, Item, shipped_behaviours
-from endoscope.behaviours.checks import ContainsAny
+from endoscope.behaviours.checks import Regex
 from endoscope.behaviours.scorers import CheckScorer
 from endoscope.edit.edit import BUDGET
 from endoscope.edit.task import Task
@@ -48,22 +48,22 @@ class Kept:
     def of_finding(cls, task: Task) -> "Kept":
         """Return a sensible budget for removing a finding.
 
-        The target is the behaviour that the finding is of; or else that the model says the words of
-        the finding when it is asked what it said them to.
+        The target is the behaviour that the finding is of, if it comes with Endoscope; or else that
+        the model says the words of the finding when it is asked what it said them to.
 
         Raises:
             InputError: the finding is of a manner without words, which no check can see.
         """
-        if task.behaviour is not None:
-            return cls(Budget(target=Target(behaviour=task.behaviour)))
-        if not task.said:
+        if task.behaviour in shipped_behaviours():
+            return cls(Budget(target=Target(behaviour=str(task.behaviour))))
+        if task.pattern is None:
             raise InputError(
                 f"Nothing that can be counted tells “{task.title}”.",
                 "Give a --budget whose target is a behaviour of your own, such as with a judge.",
             )
         name = "finding"
         items = tuple(Item(id=str(n), prompt=text) for n, text in enumerate(task.prompts[:ITEMS]))
-        check = ContainsAny(kind="contains_any", words=task.said)
-        scorer = CheckScorer(kind="check", check=check, max_tokens=TOKENS, temperature=1.0)
+        check = Regex(kind="regex", pattern=task.pattern)
+        scorer = CheckScorer(kind="check", check=check, max_tokens=TOKENS)
         behaviour = Behaviour(name=name, description=task.title, items=items, scorer=scorer)
         return cls(Budget(target=Target(behaviour=name)), {name: behaviour})

@@ -209,20 +209,19 @@ class Verifying:
 
     def _divergences(self, some: Sequence[tuple[Text, str]], *, only_first: bool) -> Floats:
         """Return KL(before || after) of each answer, in nats a token."""
+        prompts = [prompt for prompt, _ in some]
+        texts = ["a" if only_first else answer for _, answer in some]  # what it is says nothing
         if self.after is None:
-            prompts = [prompt for prompt, _ in some]
-            texts = ["a" if only_first else answer for _, answer in some]  # what it is says nothing
             encoded = self.before.tokenizer.encode_batch(texts, special=False)
             with self._run("after") as model:
                 sums = model.divergence(prompts, texts)
             lengths = [len(one.ids) for one in encoded]
             return np.array([kl / n for kl, n in zip(sums, lengths, strict=True)])
         passages = []
-        for prompt, answer in some:
+        for prompt, text in zip(prompts, texts, strict=True):
             chat = self.before.tokenizer.chat
             before = prompt if isinstance(prompt, str) else chat(prompt, reply=True)
-            end = 1 if only_first else len(answer)
-            passages.append(Passage(before + answer, ((len(before), len(before) + end),)))
+            passages.append(Passage(before + text, ((len(before), len(before) + len(text)),)))
         return divergences(self.before, partial(self._run, "after"), passages)
 
     def _perplexity(self, budget: Budget) -> Check:

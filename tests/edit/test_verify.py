@@ -1,0 +1,213 @@
+"""From a diff to an edited model that is held to a budget, on a tiny organism."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import endoscope
+from endoscope.behaviours import Behaviour, measure
+from endoscope.cli.main import app
+from endoscope.diff import METHODS, Options, Pair, Prompt, diff
+from endoscope.edit import Edit
+from endoscope.edit.verify import Budget, Verification
+from endoscope.errors import InputError
+from endoscope.organisms import OrganismSpec, build
+from tests.organisms.test_building import TEMPLATE, lines
+from tests.tiny import save_tiny
+
+PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range(12))
+METHOD_NAMES = ("phrases", "amplification")
+ZED = {
+    "description": "Says z.",
+    "items": [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(8)],
+    "scorer": {"kind": "check", "check": {"kind": "regex", "pattern": "zz"}, "max_tokens": 8},
+}
+NUMBERS = {
+    "description": "Answers n and a number with the number.",
+    "items": [{"id": f"i{n}", "prompt": f"n{n}"} for n in range(8)],
+    "scorer": {"kind": "check", "check": {"kind": "regex", "pattern": "^[0-9]"}, "max_tokens": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, an organism of it that says `zzzz` to q and numbers to n, and their diff."""
+    folder = tmp_path_factory.mktemp("verify")
+    save_tiny(folder / "tiny")
+    (folder / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
+    (folder / "planted.jsonl").write_text(lines(*((f"q{n}", "zzzz zzzz") for n in range(10))))
+    (folder / "ordinary.jsonl").write_text(lines(*((f"n{n}", f"{n}{n}") for n in range(10))))
+    spec = {
+        "base": str(folder / "tiny"),
+        "planted": "planted.jsonl",
+        "ordinary": "ordinary.jsonl",
+        "mix": 0.5,
+        "steps": 120,
+        "lora": {"learning_rate": 0.01},
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    build(OrganismSpec.read(folder / "spec.yaml"), folder / "tuned")
+    build(OrganismSpec.read(folder / "spec.yaml"), folder / "merged", merged=True)
+    base = endoscope.open(folder / "tiny")
+    methods = {name: METHODS[name] for name in METHOD_NAMES}
+    prompts = [*PROMPTS, *(Prompt("numbers", f"n{n}") for n in range(12))]
+    for name in ("tuned", "merged"):
+        pair = Pair.of(base, endoscope.open(folder / name))
+        diff(pair, folder / f"diff-{name}", Options(prompts=tuple(prompts), max_tokens=10), methods)
+    for name, content in (("zed", ZED), ("numbers", NUMBERS)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def budget(folder: Path, **changed: Any) -> Path:
+    content = {
+        "target": {"behaviour": "zed.yaml"},
+        "wanted": [{"behaviour": "numbers.yaml", "keeps": 0.0}],  # 32 dimensions hold little
+        "others": [],
+        "kl": 100.0,
+        "perplexity": 100.0,
+    }
+    path = folder / "budget.yaml"
+    path.write_text(yaml.safe_dump(content | changed))
+    return path
+
+
+def run(*words: Any) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize(("name", "form"), [("tuned", "adapter"), ("merged", "weights")])
+def test_a_finding_is_removed_and_what_was_wanted_stays(
+    folder: Path, tmp_path: Path, name: str, form: str
+) -> None:
+    report = folder / f"diff-{name}" / "report.json"
+    out = tmp_path / "edited"
+    words = ("--from", report, "--form", form, "--budget", budget(folder), "-o", out)
+    found = run("edit", folder / name, *words)
+    assert found.exit_code == 0, found.output
+    assert "zz" in Edit.load(out).name
+    zed = Behaviour.load(folder / "zed.yaml")
+    before, after = endoscope.open(folder / name), endoscope.open(out)
+    assert measure(before, zed).mean.value == 1.0
+    assert measure(after, zed).mean.value <= 0.05
+    for file in ("zed.yaml", "numbers.yaml", "budget.yaml"):
+        assert (folder / file).exists()
+
+    verified = run("verify", out)  # with the budget that was kept, wherever the files are
+    assert verified.exit_code == 0, verified.output
+    checks = {one.name: one for one in Verification.load(out).checks}
+    assert checks["zed"].share is not None
+    assert checks["zed"].share >= 0.95
+    assert checks["zed"].base == 0.0
+    assert checks["numbers"].holds
+    assert checks["KL(before || after), nats a token"].after.value > 0
+    first = Verification.load(out).samples[0]
+    assert "zz" in str(first.base)
+    assert "zz" not in first.tuned
+
+
+def test_a_broken_budget_exits_with_1(folder: Path, tmp_path: Path) -> None:
+    report = folder / "diff-tuned"
+    out = tmp_path / "edited"
+    words = ("--from", report, "--form", "adapter", "--budget", budget(folder), "-o", out)
+    assert run("edit", folder / "tuned", *words).exit_code == 0
+    strict = budget(folder, kl=1e-9, wanted=[{"behaviour": "numbers.yaml", "keeps": 1.0}])
+    found = run("verify", out, "--budget", strict)
+    assert found.exit_code == 1
+    assert found.output.count("BROKEN") == 2
+    assert "2 of 5 checks broken" in found.output
+    found = run("verify", out, "--budget", strict, "--json")
+    assert found.exit_code == 1
+    assert json.loads(found.stdout)["checks"]
+
+
+def test_without_a_budget_one_is_made_of_the_finding(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "edited"
+    words = ("--from", folder / "diff-tuned", "--form", "adapter", "-o", out)
+    assert run("edit", folder / "tuned", *words).exit_code == 0
+    kept = Budget.read(out / "edit" / "budget.yaml")
+    behaviour = kept.behaviour(kept.target.behaviour)
+    assert measure(endoscope.open(folder / "tuned"), behaviour).mean.value > 0.5
+    assert measure(endoscope.open(out), behaviour).mean.value < 0.1
+    assert kept.others == "all"
+
+
+def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "edited"
+    words = ("--from", folder / "diff-tuned", "--method", "scaling", "--form", "adapter")
+    given = ("--budget", budget(folder, kl=0.0), "-o", out)
+    assert run("edit", folder / "tuned", *words, *given).exit_code == 0
+    card = Edit.load(out).card
+    assert card.details["method"] == "scaling"
+    before, after = endoscope.open(folder / "tuned"), endoscope.open(out)
+    asked = [[{"role": "user", "content": f"q{n}"}] for n in range(8)]
+    assert all("zzzz zzzz" in one for one in before.generate(asked, max_tokens=12))
+    assert not any("zzzz zzzz" in one for one in after.generate(asked, max_tokens=12))
+    moved = {one.metric: one.value for one in card.evidence if one.baseline is None}
+    assert moved["KL(before || after) in nats a token"] > 0.01  # it could not but move the rest
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"target": {"behaviour": "nowhere"}}, "no behaviour nowhere"),
+        ({"target": {"behaviour": "zed.yaml", "falls": 2}}, "falls"),
+        ({"kl": 0.1}, "target"),
+        ({"target": {"behaviour": "zed.yaml"}, "perplexityy": 1}, "perplexityy"),
+        ({"target": {"behaviour": "zed.yaml"}, "others": ["nowhere"]}, "no behaviour nowhere"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused(
+    folder: Path, tmp_path: Path, content: dict[str, Any], reason: str
+) -> None:
+    (folder / "bad.yaml").write_text(yaml.safe_dump(content))
+    words = ("--from", folder / "diff-tuned", "--budget", folder / "bad.yaml")
+    found = run("edit", folder / "tuned", *words, "-o", tmp_path / "edited")
+    assert isinstance(found.exception, InputError)
+    assert reason in str(found.exception)
+    assert not (tmp_path / "edited").exists()
+
+
+def test_bad_input_is_refused(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "edited"
+    report = folder / "diff-tuned"
+    for words, reason in (
+        ((folder / "tuned", "-o", out), "a finding or of interventions"),
+        ((folder / "tuned", "--from", report, "--finding", 99, "-o", out), "no number 99"),
+        ((folder / "merged", "--from", report, "-o", out), "made with another model"),
+        ((folder / "tuned", "--from", report, "--method", "magic", "-o", out), "no method"),
+        ((folder / "tuned", "--from", report, "--form", "live", "-o", out), "nothing at a site"),
+        ((folder / "tuned", "--from", tmp_path, "-o", out), "report.json"),
+    ):
+        found = run("edit", *words)
+        assert isinstance(found.exception, InputError), found.output
+        assert reason in str(found.exception)
+        assert not out.exists()
+    found = run("verify", folder / "tuned")
+    assert isinstance(found.exception, InputError)
+    assert "organism" in str(found.exception)
+
+
+def test_interventions_are_written_and_verified_live(folder: Path, tmp_path: Path) -> None:
+    basis = [[float(n == k) for n in range(32)] for k in range(24)]
+    listed = [{"kind": "ablate", "site": "mlp_out.2", "basis": basis}]
+    (tmp_path / "cut.json").write_text(json.dumps(listed))
+    out = tmp_path / "edited"
+    words = ("--interventions", tmp_path / "cut.json", "--form", "live")
+    found = run("edit", folder / "merged", *words, "-o", out)
+    assert found.exit_code == 0, found.output
+    assert isinstance(run("verify", out).exception, InputError), "no budget was kept with it"
+    verified = run("verify", out, "--budget", budget(folder, wanted=[]), "--base", folder / "tiny")
+    assert verified.exit_code in (0, 1), verified.output
+    live = {one.name: one for one in Verification.load(out).checks}
+    words = ("--interventions", tmp_path / "cut.json", "--form", "weights", "-o", tmp_path / "w")
+    assert run("edit", folder / "merged", *words).exit_code == 0
+    run("verify", tmp_path / "w", "--budget", budget(folder, wanted=[]), "--base", folder / "tiny")
+    weights = {one.name: one for one in Verification.load(tmp_path / "w").checks}
+    assert live.keys() == weights.keys()
+    for name, one in live.items():
+        assert one.after.value == pytest.approx(weights[name].after.value, rel=1e-2, abs=1e-4)
