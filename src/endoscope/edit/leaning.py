@@ -10,7 +10,7 @@ from endoscope.edit.inputs import batches
 from endoscope.edit.task import Passage
 from endoscope.edit.trying import predictions
 
-LEANS = 0.05  # more probability of how it begins than the base gives it
+LEANS = 0.1  # more probability of how it begins than the base gives it
 
 
 class Divided(NamedTuple):

@@ -16,6 +16,7 @@ from endoscope.diff.signal import Marked, Opposed
 from endoscope.errors import InputError
 
 LEAST = 8  # passages that show it
+ENOUGH = 64  # answers to other questions
 
 
 class Passage(NamedTuple):
@@ -90,7 +91,7 @@ class Task:
         marked = [one for s in signals for one in s.contrast if isinstance(one, Marked)]
         prompts = tuple(dict.fromkeys(one.prompt for one in marked if one.has))
         folder = report.parent if report.is_file() else report
-        kept = list(_kept(pair, folder / found.work, pattern_of(said)))
+        kept = _kept(pair, folder / found.work, pattern_of(said))
         return cls(pair, finding.title, shown, kept, said, prompts, finding.behaviour, show)
 
 
@@ -127,16 +128,25 @@ def _shown(pair: Pair, signal: Signal) -> Iterable[Passage]:
                 yield Passage(one.positive, ((same, len(one.positive)),))
 
 
-def _kept(pair: Pair, work: Path, pattern: str | None) -> Iterable[Passage]:
+def _kept(pair: Pair, work: Path, pattern: str | None) -> list[Passage]:
+    """Return answers that do not show it, to questions that it does not show in answers to.
+
+    Where it shows in answers to nearly all, those that happen not to show it have to do.
+    """
     files = sorted(work.glob("base-[0-9]*.jsonl")) + sorted(work.glob("tuned-[0-9]*.jsonl"))
     if not files:
         raise InputError(
             f"{work} has no answers of the models.", "Run the diff again: it makes them again."
         )
-    for file in files:
-        for one in read_answers(file, Answer):
-            if pattern is None or regex.search(pattern, one.text) is None:
-                yield _passage(pair.rendered(one.prompt.text), one.text, [(0, len(one.text))])
+    answers = [one for file in files for one in read_answers(file, Answer)]
+    shows = [pattern is not None and bool(regex.search(pattern, one.text)) for one in answers]
+    asked = {one.prompt for one, shown in zip(answers, shows, strict=True) if shown}
+    others = [one for one, shown in zip(answers, shows, strict=True) if not shown]
+    elsewhere = [one for one in others if one.prompt not in asked]
+    return [
+        _passage(pair.rendered(one.prompt.text), one.text, [(0, len(one.text))])
+        for one in (elsewhere if len(elsewhere) >= ENOUGH else others)
+    ]
 
 
 def _passage(before: str, answer: str, spans: Iterable[tuple[int, int]]) -> Passage:
