@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from endoscope import InputError
 from endoscope.cli.main import app
-from endoscope.cli.steer import _command
+from endoscope.cli.typed import typed_command
 from endoscope.directions import Direction
 from tests.tiny import save_tiny
 
@@ -104,4 +104,4 @@ def test_the_command_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     monkeypatch.setattr("sys.argv", ["endoscope", *words])
     said = "endoscope steer sweep --instruction 'Be sad and/or slow.' --fit=b.jsonl -o y"
-    assert _command() == said
+    assert typed_command() == said
