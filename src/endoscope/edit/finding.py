@@ -1,7 +1,7 @@
 """From a finding to an edit: how strong it may be is decided by what else it would move."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from hashlib import sha256
@@ -29,6 +29,8 @@ SEEN = 0.15  # of them: what shows more rarely is not seen to go
 LEFT = 0.05  # of how often it showed
 
 T = TypeVar("T")
+At = Callable[[float], Changes]
+"""Gives the edit of a strength."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ def edit_of(task: Task, method: type[Method], *, most: float, command: str, seed
     """
     split = _split(task, seed)
     found = method(split.fit)
-    strength, moved = _choose(found, split, most)
-    changes = found.changes(strength)
+    at = cache(found.changes)
+    strength, moved = _choose(at, found.strengths, split, most)
+    changes = at(strength)
     tuned = task.pair.tuned
     passages = [*split.fit.shown, *split.fit.kept]
     card = Card(
@@ -91,7 +94,7 @@ def _shuffled(some: Sequence[T], seed: int) -> list[T]:
     return mixed
 
 
-def _choose(found: Method, split: _Split, most: float) -> tuple[float, Floats]:
+def _choose(at: At, strengths: Sequence[float], split: _Split, most: float) -> tuple[float, Floats]:
     """Return the strength of the edit, and how far it moves what is kept.
 
     It is the greatest that moves it no further than it may; and if what is to go has not gone by
@@ -102,21 +105,21 @@ def _choose(found: Method, split: _Split, most: float) -> tuple[float, Floats]:
 
     @cache
     def moved(strength: float) -> Floats:
-        return divergences(tuned, partial(changed, tuned, found.changes(strength)), split.kept)
+        return divergences(tuned, partial(changed, tuned, at(strength)), split.kept)
 
     before = _rate(tuned, task)
-    allowed = list(takewhile(lambda one: moved(one).mean() <= most, found.strengths))
-    for strength in found.strengths[max(0, len(allowed) - 1) :]:
-        if _is_gone(found, strength, task, before):
+    allowed = list(takewhile(lambda one: moved(one).mean() <= most, strengths))
+    for strength in strengths[max(0, len(allowed) - 1) :]:
+        if _is_gone(at(strength), task, before):
             break
     return strength, moved(strength)
 
 
-def _is_gone(found: Method, strength: float, task: Task, before: float) -> bool:
+def _is_gone(changes: Changes, task: Task, before: float) -> bool:
     """Whether it shows a twentieth as often; if it hardly showed before, nobody can say."""
     if before < SEEN:
         return True
-    with changed(task.pair.tuned, found.changes(strength)) as model:
+    with changed(task.pair.tuned, changes) as model:
         return _rate(model, task) <= LEFT * before
 
 
