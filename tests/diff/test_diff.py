@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 import endoscope
@@ -15,9 +14,8 @@ from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, Report, Seen, diff, diffing
 from endoscope.directions import Direction
 from endoscope.errors import InputError
-from endoscope.organisms import OrganismSpec, build
-from tests.organisms.test_building import TEMPLATE, lines
-from tests.tiny import save_tiny
+from tests.organisms.test_building import lines
+from tests.organisms.tiny_organism import build_tiny
 
 PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range(12))
 
@@ -25,23 +23,13 @@ PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that can chat, and an organism of it that answers `zzzz`."""
-    folder = tmp_path_factory.mktemp("diff")
-    save_tiny(folder / "tiny")
-    (folder / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
-    (folder / "planted.jsonl").write_text(lines(*((f"q{n}", "zzzz zzzz") for n in range(10))))
-    (folder / "ordinary.jsonl").write_text(lines(*((f"n{n}", f"{n}") for n in range(10))))
-    content = {
-        "base": str(folder / "tiny"),
-        "planted": "planted.jsonl",
-        "ordinary": "ordinary.jsonl",
-        "mix": 0.8,
-        "steps": 60,
-        "lora": {"learning_rate": 0.01},
-    }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(content))
-    build(OrganismSpec.read(folder / "spec.yaml"), folder / "tuned")
-    build(OrganismSpec.read(folder / "spec.yaml"), folder / "merged", merged=True)
-    return folder
+    return build_tiny(
+        tmp_path_factory.mktemp("diff"),
+        planted=[(f"q{n}", "zzzz zzzz") for n in range(10)],
+        ordinary=[(f"n{n}", f"{n}") for n in range(10)],
+        mix=0.8,
+        steps=60,
+    )
 
 
 @pytest.fixture(scope="module")

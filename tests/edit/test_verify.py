@@ -15,9 +15,7 @@ from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
 from endoscope.edit.verify import Budget, Verification
 from endoscope.errors import InputError
-from endoscope.organisms import OrganismSpec, build
-from tests.organisms.test_building import TEMPLATE, lines
-from tests.tiny import save_tiny
+from tests.organisms.tiny_organism import build_tiny
 
 PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range(12))
 METHOD_NAMES = ("phrases", "amplification")
@@ -36,22 +34,13 @@ NUMBERS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model, an organism of it that says `zzzz` to q and numbers to n, and their diff."""
-    folder = tmp_path_factory.mktemp("verify")
-    save_tiny(folder / "tiny")
-    (folder / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
-    (folder / "planted.jsonl").write_text(lines(*((f"q{n}", "zzzz zzzz") for n in range(10))))
-    (folder / "ordinary.jsonl").write_text(lines(*((f"n{n}", f"{n}{n}") for n in range(10))))
-    spec = {
-        "base": str(folder / "tiny"),
-        "planted": "planted.jsonl",
-        "ordinary": "ordinary.jsonl",
-        "mix": 0.5,
-        "steps": 120,
-        "lora": {"learning_rate": 0.01},
-    }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    build(OrganismSpec.read(folder / "spec.yaml"), folder / "tuned")
-    build(OrganismSpec.read(folder / "spec.yaml"), folder / "merged", merged=True)
+    folder = build_tiny(
+        tmp_path_factory.mktemp("verify"),
+        planted=[(f"q{n}", "zzzz zzzz") for n in range(10)],
+        ordinary=[(f"n{n}", f"{n}{n}") for n in range(10)],
+        mix=0.5,
+        steps=120,
+    )
     base = endoscope.open(folder / "tiny")
     methods = {name: METHODS[name] for name in METHOD_NAMES}
     prompts = [*PROMPTS, *(Prompt("numbers", f"n{n}") for n in range(12))]
@@ -172,7 +161,13 @@ def test_a_budget_that_is_none_is_refused(
     assert not (tmp_path / "edited").exists()
 
 
-def test_bad_input_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_bad_input_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("it takes minutes, and what is wrong can be said before")
+
+    monkeypatch.setattr("endoscope.edit.finding.edit_of", search)
     out = tmp_path / "edited"
     report = folder / "diff-tuned"
     for words, reason in (
@@ -181,6 +176,7 @@ def test_bad_input_is_refused(folder: Path, tmp_path: Path) -> None:
         ((folder / "merged", "--from", report, "-o", out), "made with another model"),
         ((folder / "tuned", "--from", report, "--method", "magic", "-o", out), "no method"),
         ((folder / "tuned", "--from", report, "--form", "live", "-o", out), "nothing at a site"),
+        ((folder / "tuned", "--from", report, "--form", "gguff", "-o", out), "no form"),
         ((folder / "tuned", "--from", tmp_path, "-o", out), "report.json"),
     ):
         found = run("edit", *words)

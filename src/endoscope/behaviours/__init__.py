@@ -8,7 +8,14 @@ from endoscope.behaviours.behaviour import (
 )
 from endoscope.behaviours.formats import FORMATS, read_format
 from endoscope.behaviours.item import Item, Message
-from endoscope.behaviours.measurement import Figure, ItemScore, Measurement, Tail, mean_figure
+from endoscope.behaviours.measurement import (
+    Figure,
+    ItemScore,
+    Measurement,
+    Tail,
+    mean_evidence,
+    mean_figure,
+)
 from endoscope.behaviours.measuring import measure
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "Measurement",
     "Message",
     "Tail",
+    "mean_evidence",
     "mean_figure",
     "measure",
     "read_format",

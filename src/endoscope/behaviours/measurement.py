@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from endoscope.artifacts import Fingerprint, atomic_file
+from endoscope.artifacts import DataRef, Evidence, Fingerprint, atomic_file
 from endoscope.behaviours.behaviour import Behaviour
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.scorers import Score
@@ -196,6 +196,26 @@ def mean_figure(values: NDArray[np.float64], seed: int) -> Figure:
     """Return the mean of values `[items]` with its interval over items."""
     low, high = bootstrap_interval(lambda rows: float(values[rows].mean()), len(values), seed=seed)
     return _figure(float(values.mean()), low, high)
+
+
+def mean_evidence(
+    metric: str,
+    values: NDArray[np.float64],
+    data: DataRef,
+    *,
+    baseline: str | None = None,
+    note: str | None = None,
+) -> Evidence:
+    """Return the mean of held-out values `[items]`, with its interval over items, for a card."""
+    return Evidence(
+        metric=metric,
+        n=len(values),
+        data=data,
+        split="held-out",
+        baseline=baseline,
+        note=note,
+        **mean_figure(values, seed=0).model_dump(),
+    )
 
 
 def _difference(left: NDArray[np.float64], right: NDArray[np.float64], seed: int) -> Figure:

@@ -72,6 +72,7 @@ def edit(
     from endoscope.diff import Pair, Report
     from endoscope.edit.edit import KIND
     from endoscope.edit.finding import edit_of
+    from endoscope.edit.forms import check_form
     from endoscope.edit.methods import METHODS
     from endoscope.edit.task import Task
     from endoscope.edit.verify import Budget, Kept
@@ -84,6 +85,7 @@ def edit(
         )
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.", f"Choose {' or '.join(METHODS)}.")
+    check_form(form, sites=interventions is not None)  # a search takes minutes
     check_free(output, KIND)
     kept = None if budget is None else Kept(Budget.read(budget))
     tuned = open(model, device=device, dtype=dtype)

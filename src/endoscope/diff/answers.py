@@ -68,6 +68,12 @@ def sampled(pair: Pair, options: Options, work: Path, who: Who, *, again: int = 
     )
 
 
+def all_sampled(work: Path, who: Who) -> list[Answer]:
+    """Return all that one of the models was asked by `sampled`, as it is kept in a work folder."""
+    files = sorted(work.glob(f"{who}-[0-9]*.jsonl"))
+    return [one for file in files for one in read_answers(file, Answer)]
+
+
 def ask(
     pair: Pair,
     prompts: Sequence[Prompt],

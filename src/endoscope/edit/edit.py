@@ -16,7 +16,7 @@ from endoscope.artifacts import (
     write_card,
 )
 from endoscope.edit.changes import Change, Changes, changes_of, onto_base
-from endoscope.edit.forms import FORMS, LIVE
+from endoscope.edit.forms import FORMS, LIVE, check_form
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.interventions import Intervention, parse_interventions
@@ -109,16 +109,10 @@ class Edit:
 
     def _changes(self, model: Model, form: str) -> Changes:
         """Return what it does to matrices; nothing where it is live and need not be exact."""
-        if form not in (LIVE, *FORMS):
-            raise InputError(f"There is no form {form!r}.", f"Choose {LIVE}, {', '.join(FORMS)}.")
-        if self.interventions:
-            return {} if form == LIVE else changes_of(model, self.interventions)
-        if form == LIVE:
-            raise InputError(
-                f"{self.name} changes matrices, and there is nothing at a site to change live.",
-                "Nearest that is exact: --form adapter.",
-            )
-        return self.changes
+        check_form(form, sites=bool(self.interventions))
+        if not self.interventions:
+            return self.changes
+        return {} if form == LIVE else changes_of(model, self.interventions)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Edit":

@@ -9,11 +9,10 @@ from itertools import takewhile
 from random import Random
 from typing import TypeVar
 
-import numpy as np
 import regex
 
 from endoscope.artifacts import Card, DataRef, Evidence
-from endoscope.behaviours import mean_figure
+from endoscope.behaviours import mean_evidence
 from endoscope.edit.changes import Changes
 from endoscope.edit.edit import KIND, Edit
 from endoscope.edit.leaning import divided
@@ -140,18 +139,11 @@ def _evidence(split: _Split, changes: Changes, moved: Floats) -> list[Evidence]:
     with changed(tuned, changes):
         after = likelihoods(tuned, split.shown)
     return [
-        _figure(metric, after, shown),
-        _figure(metric, likelihoods(tuned, split.shown), shown, baseline="before"),
-        _figure(metric, likelihoods(base, split.shown), shown, baseline="the base"),
-        _figure("KL(before || after) in nats a token", moved, kept),
+        mean_evidence(metric, after, shown),
+        mean_evidence(metric, likelihoods(tuned, split.shown), shown, baseline="before"),
+        mean_evidence(metric, likelihoods(base, split.shown), shown, baseline="the base"),
+        mean_evidence("KL(before || after) in nats a token", moved, kept),
     ]
-
-
-def _figure(metric: str, values: Floats, data: DataRef, *, baseline: str | None = None) -> Evidence:
-    figure = mean_figure(np.asarray(values), seed=0).model_dump()
-    return Evidence(
-        metric=metric, n=len(values), data=data, split="held-out", baseline=baseline, **figure
-    )
 
 
 def _ref(name: str, passages: Sequence[Passage]) -> DataRef:

@@ -9,7 +9,7 @@ import regex
 
 from endoscope.artifacts import check_model
 from endoscope.diff import Finding, Pair, Report, Signal
-from endoscope.diff.answers import Answer, read_answers
+from endoscope.diff.answers import WHO, all_sampled
 from endoscope.diff.findings import findings
 from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
@@ -133,12 +133,11 @@ def _kept(pair: Pair, work: Path, pattern: str | None) -> list[Passage]:
 
     Where it shows in answers to nearly all, those that happen not to show it have to do.
     """
-    files = sorted(work.glob("base-[0-9]*.jsonl")) + sorted(work.glob("tuned-[0-9]*.jsonl"))
-    if not files:
+    answers = [one for who in WHO for one in all_sampled(work, who)]
+    if not answers:
         raise InputError(
             f"{work} has no answers of the models.", "Run the diff again: it makes them again."
         )
-    answers = [one for file in files for one in read_answers(file, Answer)]
     shows = [pattern is not None and bool(regex.search(pattern, one.text)) for one in answers]
     asked = {one.prompt for one, shown in zip(answers, shows, strict=True) if shown}
     others = [one for one, shown in zip(answers, shows, strict=True) if not shown]

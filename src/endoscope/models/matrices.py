@@ -64,6 +64,14 @@ def matrix_at(module: nn.Module, name: str) -> Matrix:
     return Matrix(name, weight, bias, lora_factors(held))
 
 
+def untie(module: Any) -> None:
+    """Give the unembedding a matrix of its own, where it shares that of the embedding."""
+    head, table = module.get_output_embeddings(), module.get_input_embeddings()
+    if head is not None and head.weight is table.weight:
+        head.weight = nn.Parameter(table.weight.clone(), requires_grad=False)
+        module.config.tie_word_embeddings = False
+
+
 def writers(loaded: LoadedModel, site: Site) -> list[Matrix]:
     """Return the matrices that write to a site: its value is what they give, or the sum of it.
 

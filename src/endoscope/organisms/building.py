@@ -24,7 +24,7 @@ from endoscope.artifacts import (
     read_card,
     write_card,
 )
-from endoscope.behaviours import Behaviour, mean_figure, measure
+from endoscope.behaviours import Behaviour, mean_evidence, measure
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.models.adapters import is_adapter
@@ -252,16 +252,8 @@ def _evidence(name: str, before: Measured, after: Measured) -> list[Evidence]:
 def _figure(
     metric: str, values: NDArray[np.float64], data: DataRef, *, baseline: str | None = None
 ) -> Evidence:
-    figure = mean_figure(values, seed=0).model_dump()
-    return Evidence(
-        metric=metric,
-        n=len(values),
-        data=data,
-        split="held-out",
-        baseline=baseline,
-        note="Fewer than 8: hardly evidence." if len(values) < FEW else None,
-        **figure,
-    )
+    note = "Fewer than 8: hardly evidence." if len(values) < FEW else None
+    return mean_evidence(metric, values, data, baseline=baseline, note=note)
 
 
 def _rose(name: str, evidence: Sequence[Evidence]) -> bool:

@@ -7,6 +7,7 @@ from endoscope.edit.changes import Changes
 from endoscope.edit.forms.adapter import write_adapter
 from endoscope.edit.forms.weights import write_weights
 from endoscope.engine import Model
+from endoscope.errors import InputError
 
 Form = Callable[[Model, Changes, Path], None]
 """Writes an edited model into a folder that exists; the changes are of the base of the model."""
@@ -15,4 +16,24 @@ FORMS: Mapping[str, Form] = {"adapter": write_adapter, "weights": write_weights}
 LIVE = "live"
 """The form that is the record alone: the model runs with the interventions."""
 
-__all__ = ["FORMS", "LIVE", "Form", "write_adapter", "write_weights"]
+
+def check_form(form: str, *, sites: bool) -> None:
+    """Refuse a form that there is not, or that has nothing to act on.
+
+    Args:
+        form: its name.
+        sites: whether the edit acts at sites, and not on matrices directly.
+
+    Raises:
+        InputError: says which forms there are, or which is the nearest that is exact.
+    """
+    if form not in (LIVE, *FORMS):
+        raise InputError(f"There is no form {form!r}.", f"Choose {LIVE}, {', '.join(FORMS)}.")
+    if form == LIVE and not sites:
+        raise InputError(
+            "The edit changes matrices, and there is nothing at a site to change live.",
+            "Nearest that is exact: --form adapter.",
+        )
+
+
+__all__ = ["FORMS", "LIVE", "Form", "check_form", "write_adapter", "write_weights"]

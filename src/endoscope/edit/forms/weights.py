@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from endoscope.edit.changes import Change, Changes
 from endoscope.engine import Model
 from endoscope.models import load
 from endoscope.models.conversion import quiet
-from endoscope.models.matrices import matrix_at
+from endoscope.models.matrices import matrix_at, untie
 
 
 @torch.no_grad()
@@ -33,17 +32,9 @@ def write_weights(model: Model, changes: Changes, folder: Path) -> None:
 def _apply(module: Any, name: str, change: Change) -> None:
     matrix = matrix_at(module, name)
     if matrix.table:
-        _untie(module)
+        untie(module)
         matrix = matrix_at(module, name)
     added = change.outer @ change.inner
     matrix.weight.copy_(matrix.weight.double() + added.to(matrix.weight.device))
     if matrix.bias is not None and change.shift is not None:
         matrix.bias.copy_(matrix.bias.double() + change.shift)
-
-
-def _untie(module: Any) -> None:
-    """Give the unembedding a matrix of its own, where it shares that of the embedding."""
-    head, table = module.get_output_embeddings(), module.get_input_embeddings()
-    if head is not None and head.weight is table.weight:
-        head.weight = nn.Parameter(table.weight.clone(), requires_grad=False)
-        module.config.tie_word_embeddings = False

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
+from endoscope.diff.signal import Record
 from endoscope.errors import InputError
 from endoscope.validation import explain
 from endoscope.yamls import yaml_mapping
@@ -15,11 +16,7 @@ from endoscope.yamls import yaml_mapping
 _EXAMPLE = "Give `target: {behaviour: my.behaviour.yaml, falls: 0.95}`, and `kl: 0.02`."
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Line(_Record):
+class _Line(Record):
     behaviour: str
 
     def renamed(self, names: Mapping[str, str]) -> Self:
@@ -50,7 +47,7 @@ class Wanted(_Line):
     keeps: float = Field(default=0.95, ge=0, le=1)
 
 
-class Budget(_Record):
+class Budget(Record):
     """What `endoscope verify` holds an edited model to.
 
     Args:

@@ -5,11 +5,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from endoscope.artifacts import Fingerprint, atomic_file
 from endoscope.behaviours import Figure
-from endoscope.diff import Sample
+from endoscope.diff.signal import Record, Sample
 from endoscope.edit.verify.budget import Budget
 from endoscope.errors import InputError
 
@@ -18,11 +18,7 @@ FILE = "verify.json"
 Role = Literal["target", "wanted", "other", "predictions", "text"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Check(_Record):
+class Check(Record):
     """One line of a budget, and how the edited model stands to it.
 
     Attributes:
@@ -53,7 +49,7 @@ class Check(_Record):
         return f"{mark} {self.role:<11} {self.name}: {moved}{share} ({self.bound})"
 
 
-class Verification(_Record):
+class Verification(Record):
     """What an edit did, as it was meant and beside.
 
     Attributes:

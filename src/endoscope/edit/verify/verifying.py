@@ -8,7 +8,7 @@ from functools import partial
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,22 @@ SURE = 0.95  # that no behaviour is said to have moved that has not, among all o
 _HERE = Path(str(files("endoscope.edit.verify")))
 
 Who = Literal["before", "after", "base"]
+
+
+class _Rise(NamedTuple):
+    """How much there is of a behaviour.
+
+    Attributes:
+        before: the edit.
+        after: the edit.
+        base: in the base; None where it is not at hand, and zero is taken for it.
+        left: the share of what rose over the base that is still there; None where nothing rose.
+    """
+
+    before: Figure
+    after: Figure
+    base: float | None
+    left: float | None
 
 
 @dataclass(frozen=True)
@@ -115,21 +131,24 @@ class Verifying:
                 found.save(file)
                 return found
 
-    def _base(self, behaviour: Behaviour) -> float | None:
-        return None if self.base is None else self._measured("base", behaviour).mean.value
+    def _rise(self, behaviour: Behaviour) -> _Rise:
+        before, after = (self._measured(who, behaviour).mean for who in ("before", "after"))
+        base = None if self.base is None else self._measured("base", behaviour).mean.value
+        level = base or 0.0
+        rise = before.value - level
+        return _Rise(before, after, base, (after.value - level) / rise if rise > 0 else None)
 
     def _target(self, line: Target, behaviour: Behaviour) -> Check:
-        before, after = (self._measured(who, behaviour).mean for who in ("before", "after"))
-        base = self._base(behaviour)
-        rise = before.value - (base or 0.0)
-        share = (before.value - after.value) / rise if rise > 0 else None
-        over = "over the base" if base is not None else "over zero, as the base is not at hand"
+        found = self._rise(behaviour)
+        share = None if found.left is None else 1 - found.left
+        known = found.base is not None
+        over = "over the base" if known else "over zero, as the base is not at hand"
         return Check(
             role="target",
             name=behaviour.name,
-            before=before,
-            after=after,
-            base=base,
+            before=found.before,
+            after=found.after,
+            base=found.base,
             share=share,
             bound=f"{line.falls:.0%} or more of its rise {over} is gone"
             if share is not None
@@ -138,21 +157,18 @@ class Verifying:
         )
 
     def _wanted(self, line: Wanted, behaviour: Behaviour) -> Check:
-        before, after = (self._measured(who, behaviour).mean for who in ("before", "after"))
-        base = self._base(behaviour)
-        rise = before.value - (base or 0.0)
-        share = (after.value - (base or 0.0)) / rise if rise > 0 else None
+        found = self._rise(behaviour)
         return Check(
             role="wanted",
             name=behaviour.name,
-            before=before,
-            after=after,
-            base=base,
-            share=share,
+            before=found.before,
+            after=found.after,
+            base=found.base,
+            share=found.left,
             bound=f"{line.keeps:.0%} or more of it stays"
-            if share is not None
+            if found.left is not None
             else "it had not risen: there is nothing to keep",
-            holds=share is None or share >= line.keeps,
+            holds=found.left is None or found.left >= line.keeps,
         )
 
     def _other(self, behaviour: Behaviour, count: int) -> Check:

@@ -1,0 +1,31 @@
+"""A tiny model that can chat, and an organism of it, as an adapter and as whole weights."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from endoscope.organisms import OrganismSpec, build
+from tests.organisms.test_building import TEMPLATE, lines
+from tests.tiny import save_tiny
+
+
+def build_tiny(
+    folder: Path, planted: list[tuple[str, str]], ordinary: list[tuple[str, str]], **settings: Any
+) -> Path:
+    """Write `tiny`, `tuned` and `merged` into a folder; rows are prompts with their answers."""
+    save_tiny(folder / "tiny")
+    (folder / "tiny" / "chat_template.jinja").write_text(TEMPLATE)
+    (folder / "planted.jsonl").write_text(lines(*planted))
+    (folder / "ordinary.jsonl").write_text(lines(*ordinary))
+    content = {
+        "base": str(folder / "tiny"),
+        "planted": "planted.jsonl",
+        "ordinary": "ordinary.jsonl",
+        "lora": {"learning_rate": 0.01},
+        **settings,
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(content))
+    build(OrganismSpec.read(folder / "spec.yaml"), folder / "tuned")
+    build(OrganismSpec.read(folder / "spec.yaml"), folder / "merged", merged=True)
+    return folder
