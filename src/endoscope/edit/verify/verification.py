@@ -49,6 +49,56 @@ class Check(Record):
         return f"{mark} {self.role:<11} {self.name}: {moved}{share} ({self.bound})"
 
 
+class Attack(Record):
+    """How much of what was removed somebody gets back who tries.
+
+    Attributes:
+        name: of the attack.
+        how: what is done, in a sentence.
+        before: how much of the target there is before the edit, where the attack says anything.
+        after: in the edited model.
+        base: in the base, which never had it; None where it is not at hand.
+    """
+
+    name: str
+    how: str
+    before: Figure | None = None
+    after: Figure
+    base: Figure | None = None
+
+    def __str__(self) -> str:
+        moved = f"{self.before} -> {self.after}" if self.before is not None else str(self.after)
+        base = f"; the base {self.base}" if self.base is not None else ""
+        return f"attack {self.name}: {moved}{base}"
+
+
+class Baseline(Record):
+    """What another way of editing does to the same model, on the same items.
+
+    Attributes:
+        name: of the way.
+        how: what is done, in a sentence.
+        after: how much of the target there is.
+        share: the share of its rise that is gone; None where nothing rose.
+        wanted: of each behaviour that was wanted, the share that is left.
+        kl: KL(before || after) on answers to neutral prompts, in nats a token.
+        tokens: how many tokens the models read and wrote to find it, a training step counted three
+            times.
+    """
+
+    name: str
+    how: str
+    after: Figure
+    share: float | None = None
+    wanted: dict[str, float] = {}
+    kl: Figure
+    tokens: int | None = None
+
+    def __str__(self) -> str:
+        gone = f"{self.share:.1%} gone, " if self.share is not None else ""
+        return f"beside {self.name}: {gone}KL {self.kl}"
+
+
 class Verification(Record):
     """What an edit did, as it was meant and beside.
 
@@ -58,6 +108,8 @@ class Verification(Record):
         after: fingerprint of the model after it.
         budget: what it was held to.
         checks: line by line.
+        attacks: how much of what was removed comes back to somebody who tries.
+        baselines: what other ways of editing would have done; the first is the edit itself.
         samples: what both models say to what shows the target.
         seed: of everything random.
         created: when, in UTC.
@@ -69,6 +121,8 @@ class Verification(Record):
     after: Fingerprint
     budget: Budget
     checks: tuple[Check, ...]
+    attacks: tuple[Attack, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     samples: tuple[Sample, ...] = ()
     seed: int
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
@@ -104,6 +158,7 @@ class Verification(Record):
     def __repr__(self) -> str:
         broken = sum(not one.holds for one in self.checks)
         said = f"{broken} of {len(self.checks)} checks broken" if broken else "the budget holds"
-        return "\n".join([f"{self.edited}: {said}", *(f"  {one}" for one in self.checks)])
+        lines = (*self.checks, *self.attacks, *self.baselines)
+        return "\n".join([f"{self.edited}: {said}", *(f"  {one}" for one in lines)])
 
     __str__ = __repr__
