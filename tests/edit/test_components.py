@@ -10,8 +10,10 @@ from endoscope.diff.deltas import named_deltas
 from endoscope.edit.inputs import batches, moments
 from endoscope.edit.methods.components import Components
 from endoscope.edit.methods.scaling import Scaling
-from endoscope.edit.task import Passage, Task
-from endoscope.edit.trying import changed, divergences, likelihoods
+from endoscope.edit.parts import running
+from endoscope.edit.passage import Passage
+from endoscope.edit.task import Example, Task
+from endoscope.edit.trying import divergences, likelihoods
 from endoscope.engine import Model
 from tests.edit.test_forms import adapted
 from tests.tiny import save_tiny
@@ -33,7 +35,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(scope="module")
 def task(pair: Pair) -> Task:
-    return Task(pair, "zzz", SHOWN, KEPT)
+    both = Example(SHOWN, KEPT)
+    return Task(pair.tuned, pair.base, "zzz", fit=both, held_out=both)
 
 
 def read(model: Model, name: str, passages: list[Passage]) -> np.ndarray:
@@ -73,7 +76,7 @@ def test_moments_are_those_of_single_texts(pair: Pair) -> None:
 
 def test_what_is_left_solves_the_least_squares(pair: Pair, task: Task) -> None:
     strength = 3.0
-    changes = Components(task).changes(strength)
+    changes = Components(task).parts({"strength": strength}).changes
     for name in ("model.layers.1.mlp.down_proj", "model.layers.2.self_attn.k_proj"):
         delta = named_deltas(pair)[name]
         whole = (delta.left * delta.values @ delta.right).double().numpy()
@@ -103,8 +106,8 @@ def test_stronger_takes_more_away_and_keeps_less(pair: Pair, task: Task) -> None
     shown = np.concatenate([read(model, name, SHOWN) for model in pair])
     kept = read(pair.tuned, name, KEPT)
     left, moved = [], []
-    for strength in found.strengths:
-        outer, inner, _ = found.changes(strength)[name]
+    for strength in (0.01, 0.1, 1.0, 10.0, 100.0):
+        outer, inner, _ = found.parts({"strength": strength}).changes[name]
         edit = (outer @ inner).numpy()
         left.append(np.linalg.norm(shown @ (whole + edit).T))
         moved.append(np.linalg.norm(kept @ edit.T))
@@ -114,24 +117,23 @@ def test_stronger_takes_more_away_and_keeps_less(pair: Pair, task: Task) -> None
 
 
 def test_scaling_by_one_is_the_base(pair: Pair, task: Task) -> None:
-    changes = Scaling(task).changes(1.0)
+    parts = Scaling(task).parts({"strength": 1.0})
     texts = ["hello world"]
-    with changed(pair.tuned, changes):
+    with running(pair.tuned, parts):
         undone = pair.tuned.log_likelihood(["abc"], ["def"])
         acts = pair.tuned.capture(texts, "resid_post.2")["resid_post.2"]
     assert undone == pytest.approx(pair.base.log_likelihood(["abc"], ["def"]), abs=1e-4)
     plain = pair.base.capture(texts, "resid_post.2")["resid_post.2"]
     torch.testing.assert_close(acts, plain, rtol=1e-4, atol=1e-4)
-    half = Scaling(task).changes(0.5)
+    half = Scaling(task).parts({"strength": 0.5}).changes
     name = "model.layers.1.mlp.down_proj"
-    torch.testing.assert_close(
-        2 * half[name].outer @ half[name].inner, changes[name].outer @ changes[name].inner
-    )
+    whole = parts.changes[name]
+    torch.testing.assert_close(2 * half[name].outer @ half[name].inner, whole.outer @ whole.inner)
 
 
 def test_divergence_and_likelihood_are_those_of_single_texts(pair: Pair, task: Task) -> None:
-    changes = Scaling(task).changes(1.0)  # the base, then
-    kl = divergences(pair.tuned, lambda: changed(pair.tuned, changes), SHOWN)
+    parts = Scaling(task).parts({"strength": 1.0})  # the base, then
+    kl = divergences(pair.tuned, lambda: running(pair.tuned, parts), SHOWN)
     said = likelihoods(pair.tuned, SHOWN)
     for number, (text, spans) in enumerate(SHOWN):
         tokens = pair.tuned.tokenizer.encode(text)

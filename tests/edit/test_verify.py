@@ -167,11 +167,11 @@ def test_bad_input_is_refused(
     def search(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("it takes minutes, and what is wrong can be said before")
 
-    monkeypatch.setattr("endoscope.edit.finding.edit_of", search)
+    monkeypatch.setattr("endoscope.edit.search.edit_of", search)
     out = tmp_path / "edited"
     report = folder / "diff-tuned"
     for words, reason in (
-        ((folder / "tuned", "-o", out), "a finding or of interventions"),
+        ((folder / "tuned", "-o", out), "of a finding, of a behaviour"),
         ((folder / "tuned", "--from", report, "--finding", 99, "-o", out), "no number 99"),
         ((folder / "merged", "--from", report, "-o", out), "made with another model"),
         ((folder / "tuned", "--from", report, "--method", "magic", "-o", out), "no method"),

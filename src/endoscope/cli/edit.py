@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.edit import Edit
+    from endoscope.edit.task import Task
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
 
@@ -28,21 +30,31 @@ def edit(
         typer.Option("--from", help="The report of a diff, whose finding is to be removed."),
     ] = None,
     finding: Annotated[int, typer.Option(min=1, help="Which finding: its rank.")] = 1,
+    behaviour: Annotated[
+        str | None,
+        typer.Option(help="Instead of a finding: a behaviour to remove, by name or YAML file."),
+    ] = None,
     interventions: Annotated[
         Path | None,
-        typer.Option(help='Instead of a finding: a JSON list of interventions, [{"kind": ...}].'),
+        typer.Option(help='Or a JSON list of interventions to make for good: [{"kind": ...}].'),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="How an edit is found: `components` or `scaling`.")
+        str,
+        typer.Option(
+            help="How an edit is found: `components` or `scaling`, which compare with the base; "
+            "`ablate`, `shift` or `leace`, which need none."
+        ),
     ] = "components",
     base: Annotated[
-        str | None, typer.Option(help="The base, if it is not where the report says.")
+        str | None,
+        typer.Option(help="The base of the fine-tune; that of the report, if left out."),
     ] = None,
     form: Annotated[
         str,
         typer.Option(
-            help="`weights`: a model folder; `adapter`: a PEFT adapter; `live`: the interventions, "
-            "for the engine to run. Refused where it would not be exact."
+            help="`weights`: a model folder; `adapter`: a PEFT adapter; `gguf`: a GGUF file, of a "
+            "model that came from one; `live`: the interventions, for the engine to run. Refused "
+            "where it would not be exact."
         ),
     ] = "weights",
     budget: Annotated[
@@ -69,43 +81,80 @@ def edit(
     `endoscope edit MODEL --interventions ablate.json --form adapter -o edited`
     """
     from endoscope.artifacts import check_free
-    from endoscope.diff import Pair, Report
     from endoscope.edit.edit import KIND
-    from endoscope.edit.finding import edit_of
     from endoscope.edit.forms import check_form
     from endoscope.edit.methods import METHODS
-    from endoscope.edit.task import Task
+    from endoscope.edit.search import edit_of
     from endoscope.edit.verify import Budget, Kept
     from endoscope.engine import open
 
-    if (report is None) == (interventions is None):
+    if sum(one is not None for one in (report, behaviour, interventions)) != 1:
         raise InputError(
-            "An edit is of a finding or of interventions.",
-            "Give --from REPORT --finding N, or --interventions FILE.",
+            "An edit is of a finding, of a behaviour, or of interventions.",
+            "Give --from REPORT --finding N, --behaviour B, or --interventions FILE.",
         )
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.", f"Choose {' or '.join(METHODS)}.")
-    check_form(form, sites=interventions is not None)  # a search takes minutes
     check_free(output, KIND)
     kept = None if budget is None else Kept(Budget.read(budget))
     tuned = open(model, device=device, dtype=dtype)
+    sites = interventions is not None or not METHODS[method].of_matrices
+    check_form(form, tuned, sites=sites)  # a search takes minutes
+    work = output.parent / f".{output.name}.search"
     if interventions is not None:
         made = _of_interventions(tuned, interventions)
     else:
-        assert report is not None
-        before = open(base or Report.load(report).base, device=device, dtype=dtype)
-        task = Task.of_finding(Pair.of(before, tuned), report, finding, show=not as_json)
+        if base is None and METHODS[method].needs_base:
+            base = _base_of(report)
+        task = _task(tuned, base, report, finding, behaviour, seed=seed, show=not as_json)
         print(f"Removing: {task.title}", file=sys.stderr)
-        kept = kept or Kept.of_finding(task)
+        kept = kept or Kept.of_task(task)
         most = SHARE * kept.budget.kl
-        made = edit_of(task, METHODS[method], most=most, command=typed_command(), seed=seed)
+        command = typed_command()
+        made = edit_of(task, METHODS[method], most=most, command=command, work=work, seed=seed)
     made.write(tuned, output, form=form, beside=kept.write if kept else lambda record: None)
+    rmtree(work, ignore_errors=True)
     if as_json:
         print(made.card.model_dump_json())
         return
     from rich.console import Console
 
     Console().print(repr(made.card), markup=False, highlight=False)
+
+
+def _base_of(report: Path | None) -> str:
+    from endoscope.diff import Report
+
+    if report is None:
+        raise InputError(
+            "This method compares the model with its base.",
+            "Give --base MODEL, or a method that needs none: --method ablate.",
+        )
+    return Report.load(report).base
+
+
+def _task(
+    model: "Model",
+    base: str | None,
+    report: Path | None,
+    finding: int,
+    behaviour: str | None,
+    *,
+    seed: int,
+    show: bool,
+) -> "Task":
+    """Return what is to be removed: a finding or a behaviour."""
+    from endoscope.behaviours import Behaviour
+    from endoscope.edit.behaving import task_of_behaviour
+    from endoscope.edit.found import task_of_finding
+    from endoscope.engine import open
+
+    device, dtype = str(model.device), str(model.dtype).removeprefix("torch.")
+    before = None if base is None else open(base, device=device, dtype=dtype)
+    if behaviour is not None:
+        return task_of_behaviour(model, before, Behaviour.load(behaviour), seed=seed, show=show)
+    assert report is not None
+    return task_of_finding(model, before, report, finding, seed=seed, show=show)
 
 
 def _of_interventions(model: "Model", file: Path) -> "Edit":

@@ -76,7 +76,8 @@ class Edit:
         Args:
             model: that the edit is of. It stays as it is.
             folder: for it.
-            form: `live`: the record alone; `adapter`: a PEFT adapter; `weights`: a model folder.
+            form: `live`: the record alone; `adapter`: a PEFT adapter; `weights`: a model folder;
+                `gguf`: a GGUF file, where the model came from one.
             beside: writes what else belongs to the record into its folder, such as a budget.
 
         Raises:
@@ -109,7 +110,7 @@ class Edit:
 
     def _changes(self, model: Model, form: str) -> Changes:
         """Return what it does to matrices; nothing where it is live and need not be exact."""
-        check_form(form, sites=bool(self.interventions))
+        check_form(form, model, sites=bool(self.interventions))
         if not self.interventions:
             return self.changes
         return {} if form == LIVE else changes_of(model, self.interventions)

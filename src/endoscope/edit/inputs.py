@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from endoscope.edit.task import Passage
+from endoscope.edit.passage import Passage
 from endoscope.engine import Model
 from endoscope.errors import InputError
 from endoscope.progress import progress
@@ -52,6 +52,26 @@ def batches(model: Model, passages: Sequence[Passage]) -> Iterator[Batch]:
                 inside = (places[:, 0] < end) & (places[:, 1] > start)
                 predicting[row, : count - 1] |= inside[1:]
         yield Batch(*(one.to(model.device) for one in (ids, mask, predicting)))
+
+
+def counting(model: Model, passage: Passage) -> list[tuple[int, int]]:
+    """Return the characters of the tokens that count, in order."""
+    offsets = model.tokenizer.encode(passage.text).offsets[1:]  # nothing predicts the first
+    return [
+        (start, end)
+        for start, end in offsets
+        if any(start < b and end > a for a, b in passage.spans)
+    ]
+
+
+def openings(model: Model, passages: Sequence[Passage]) -> list[int]:
+    """Return the tokens with which spans begin."""
+    found = set()
+    for text, spans in passages:
+        ids, offsets = model.tokenizer.encode(text)
+        for start, _ in spans:
+            found.add(next(i for i, (_, end) in zip(ids, offsets, strict=True) if end > start))
+    return sorted(found)
 
 
 @torch.no_grad()

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from endoscope.diff import Pair
-from endoscope.edit.inputs import batches
-from endoscope.edit.task import Passage
+from endoscope.edit.inputs import batches, counting, openings
+from endoscope.edit.passage import Passage
 from endoscope.edit.trying import predictions
+from endoscope.engine import Model
 
 LEANS = 0.1  # more probability of how it begins than the base gives it
 
@@ -39,29 +41,25 @@ def divided(pair: Pair, shown: Sequence[Passage], others: Sequence[Passage]) -> 
         shown: where it shows.
         others: answers that do not show it.
     """
-    openings = _openings(pair, shown)
+    words = openings(pair.tuned, shown)
     found = Divided([], [])
-    rest = iter(others)
-    for batch in batches(pair.tuned, others):
-        before, after = (predictions(model, batch).exp() for model in pair)
-        leans = ((after - before)[:, openings].sum(-1) > LEANS).cpu()
-        counts = batch.predicting.sum(1).tolist()
-        for row, flags in zip(batch.predicting.cpu(), torch.split(leans, counts), strict=True):
-            passage = next(rest)
-            offsets = pair.tuned.tokenizer.encode(passage.text).offsets
-            places = [offsets[place + 1] for place in row.nonzero()[:, 0].tolist()]
-            for wanted, some in ((True, found.leaning), (False, found.plain)):
-                spans = tuple(o for o, flag in zip(places, flags, strict=True) if flag == wanted)
-                if spans:
-                    some.append(Passage(passage.text, spans))
+    likely = _begins(pair.tuned, others, words)
+    leaning = [one for one, p in zip(others, likely, strict=True) if bool((p > LEANS).any())]
+    before = dict(zip(leaning, _begins(pair.base, leaning, words), strict=True))
+    for passage, now in zip(others, likely, strict=True):
+        leans = now - before[passage] > LEANS if passage in before else torch.zeros(len(now))
+        places = counting(pair.tuned, passage)
+        for wanted, some in ((True, found.leaning), (False, found.plain)):
+            spans = tuple(o for o, flag in zip(places, leans, strict=True) if bool(flag) == wanted)
+            if spans:
+                some.append(Passage(passage.text, spans))
     return found
 
 
-def _openings(pair: Pair, shown: Sequence[Passage]) -> list[int]:
-    """Return the tokens with which spans begin."""
-    found = set()
-    for text, spans in shown:
-        ids, offsets = pair.tuned.tokenizer.encode(text)
-        for start, _ in spans:
-            found.add(next(i for i, (_, end) in zip(ids, offsets, strict=True) if end > start))
-    return sorted(found)
+def _begins(model: Model, passages: Sequence[Passage], words: Sequence[int]) -> list[Tensor]:
+    """Return how probable openings are at each token that counts, of each passage."""
+    found: list[Tensor] = []
+    for batch in batches(model, passages):
+        likely = predictions(model, batch).exp()[:, words].sum(-1).cpu()
+        found += torch.split(likely, batch.predicting.sum(1).tolist())
+    return found

@@ -1,57 +1,25 @@
-"""Trying an edit on a model before it is written: the model runs changed, and is read."""
+"""What a model, as it is or changed, predicts in passages."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from endoscope.edit.changes import Change, Changes
 from endoscope.edit.inputs import Batch, batches
-from endoscope.edit.task import Passage
+from endoscope.edit.passage import Passage
 from endoscope.engine import Model
+from endoscope.engine.hooks import PackedRows, visiting
+from endoscope.interventions import Operator
+from endoscope.models import Site
 
 Floats = NDArray[np.float64]
 
 
 Runs = Callable[[], AbstractContextManager[Model]]
 """Runs a model, changed or not, within a `with` block."""
-
-
-@contextmanager
-def changed(model: Model, changes: Changes) -> Iterator[Model]:
-    """Run a model with changes of its matrices, within a `with` block; its weights stay.
-
-    Args:
-        model: whose module is run.
-        changes: of matrices that are modules of their own (not of experts that share one).
-    """
-    module = model.loaded.module
-    handles = [
-        module.get_submodule(name).register_forward_hook(_adding(change, model))
-        for name, change in changes.items()
-    ]
-    try:
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _adding(change: Change, model: Model) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-    outer, inner = (one.to(model.device, model.dtype) for one in change[:2])
-    shift = None if change.shift is None else change.shift.to(model.device, model.dtype)
-
-    def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        given = args[0]
-        read = given @ inner.T if given.is_floating_point() else inner.T[given]
-        added = read @ outer.T
-        return output + (added if shift is None else added + shift)
-
-    return hook
 
 
 @torch.no_grad()
@@ -101,6 +69,28 @@ def _means(values: Tensor, batch: Batch) -> list[float]:
 def predictions(model: Model, batch: Batch) -> Tensor:
     """Return the log-probabilities of the tokens that count, `[tokens, vocabulary]`."""
     anatomy = model.loaded.anatomy
-    read = anatomy.base(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+    with _intervening(model, batch):
+        read = anatomy.base(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
     predicted: Tensor = anatomy.logits(read[batch.predicting]).float().log_softmax(-1)
     return predicted
+
+
+@contextmanager
+def _intervening(model: Model, batch: Batch) -> Iterator[None]:
+    """Do to a batch what the model's interventions do, each text being a prompt."""
+    compiled = model.engine.compile(model.interventions)
+    if not compiled.sites:
+        yield
+        return
+    operator = Operator(model.device, model.dtype)
+    operator.admit(1, compiled, prompt_length=batch.ids.shape[1])
+    packed = PackedRows.of(batch.mask, torch.ones(len(batch.ids), dtype=torch.long).to(batch.ids))
+
+    def visit(site: Site, value: Tensor) -> Tensor:
+        rows = operator(site, packed.pack(value), packed.slots, packed.positions)
+        return packed.put(value, rows)
+
+    with ExitStack() as hooks:
+        for site in operator.sites:
+            hooks.enter_context(visiting(model.loaded.anatomy, site, visit))
+        yield

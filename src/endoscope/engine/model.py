@@ -158,7 +158,8 @@ class Model:
         # What is on disk says which model this is. A configuration in memory has defaults that
         # change from one version of transformers to the next; so has what it converts from GGUF.
         if loaded.gguf_sha256 is not None:
-            return fingerprint_of_file(loaded.gguf_sha256, tokenizer=tokenizer, dtype=dtype)
+            found = fingerprint_of_file(loaded.gguf_sha256, tokenizer=tokenizer, dtype=dtype)
+            return declared(found, Path(loaded.base))
         config = json.loads((loaded.folder / "config.json").read_text())
         weights = sorted(loaded.folder.glob("*.safetensors"))
         found = fingerprint_of(config, weights, tokenizer=tokenizer, dtype=dtype)

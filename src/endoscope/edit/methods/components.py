@@ -9,7 +9,10 @@ from torch import Tensor
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import moments
+from endoscope.edit.methods.strongest import strongest
+from endoscope.edit.parts import Parts
 from endoscope.edit.task import Task
+from endoscope.edit.trials import Trials
 
 RIDGE = 1e-3  # of the mean variance of an input, added in every direction
 
@@ -30,21 +33,24 @@ class Components:
     """
 
     name: ClassVar[str] = "components"
-    strengths: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+    needs_base: ClassVar[bool] = True
+    of_matrices: ClassVar[bool] = True
 
     def __init__(self, task: Task) -> None:
-        tuned = task.pair.tuned
         self._deltas = named_deltas(task.pair)
-        names = list(self._deltas)
-        self._shown = _mean([moments(one, names, task.shown, show=task.show) for one in task.pair])
-        self._kept = moments(tuned, names, task.kept, show=task.show)
+        names, fit = list(self._deltas), task.fit
+        self._shown = _mean([moments(one, names, fit.shown, show=task.show) for one in task.pair])
+        self._kept = moments(task.model, names, fit.kept, show=task.show)
 
-    def changes(self, strength: float) -> dict[str, Change]:
-        """Return the edit.
+    def parts(self, settings: Mapping[str, float]) -> Parts:
+        """Return the edit; its `strength` is how much what shows counts beside what is to stay."""
+        return Parts(changes=self._changes(settings["strength"]))
 
-        Args:
-            strength: how much what shows counts, beside all that is to stay.
-        """
+    def search(self, trials: Trials) -> Mapping[str, float]:
+        """Return the strength."""
+        return strongest(trials, 0.01, 100.0)
+
+    def _changes(self, strength: float) -> dict[str, Change]:
         found, taken = {}, {}
         for name, delta in self._deltas.items():
             shown = self._shown[name]

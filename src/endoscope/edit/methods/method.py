@@ -1,21 +1,28 @@
-"""What the methods have in common: edits of one kind, from gentle to strong."""
+"""What the methods have in common: they make edits of some settings, and search for the best."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
-from endoscope.edit.changes import Changes
+from endoscope.edit.parts import Parts
 from endoscope.edit.task import Task
+from endoscope.edit.trials import Trials
+
+Settings = Mapping[str, float]
+"""The numbers that tell the edits of one method apart."""
 
 
 class Method(Protocol):
-    """Finds edits that remove what a task names, of several strengths.
+    """Finds edits that remove what a task names.
 
     Attributes:
         name: of the method, for the command line and cards.
-        strengths: from the gentlest to the strongest.
+        needs_base: whether it compares the model with its base.
+        of_matrices: whether it changes matrices directly, and not at sites.
     """
 
     name: ClassVar[str]
-    strengths: ClassVar[tuple[float, ...]]
+    needs_base: ClassVar[bool]
+    of_matrices: ClassVar[bool]
 
     def __init__(self, task: Task) -> None:
         """Read what the method needs of the models.
@@ -25,6 +32,15 @@ class Method(Protocol):
         """
         ...
 
-    def changes(self, strength: float) -> Changes:
-        """Return the edit of a strength."""
+    def parts(self, settings: Settings) -> Parts:
+        """Return the edit of some settings."""
+        ...
+
+    def search(self, trials: Trials) -> Settings:
+        """Return the settings with which it removes most for what it may move.
+
+        Args:
+            trials: runs the model with edits, and measures; what it measured before, perhaps in
+                work that was cut off, it does not measure again.
+        """
         ...

@@ -1,10 +1,14 @@
 """Scaling all that a fine-tune added: the blunt baseline."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
+from endoscope.edit.methods.strongest import strongest
+from endoscope.edit.parts import Parts
 from endoscope.edit.task import Task
+from endoscope.edit.trials import Trials
 
 
 class Scaling:
@@ -15,18 +19,22 @@ class Scaling:
     """
 
     name: ClassVar[str] = "scaling"
-    strengths: ClassVar[tuple[float, ...]] = tuple(n / 20 for n in range(1, 21))
+    needs_base: ClassVar[bool] = True
+    of_matrices: ClassVar[bool] = True
 
     def __init__(self, task: Task) -> None:
         self._deltas = named_deltas(task.pair)
 
-    def changes(self, strength: float) -> dict[str, Change]:
-        """Return the edit that takes a share of it away.
+    def parts(self, settings: Mapping[str, float]) -> Parts:
+        """Return the edit that takes a share of it away, the `strength`, up to 1."""
+        share = settings["strength"]
+        return Parts(
+            changes={
+                name: Change(-share * one.left.double() * one.values.double(), one.right.double())
+                for name, one in self._deltas.items()
+            }
+        )
 
-        Args:
-            strength: the share, up to 1.
-        """
-        return {
-            name: Change(-strength * one.left.double() * one.values.double(), one.right.double())
-            for name, one in self._deltas.items()
-        }
+    def search(self, trials: Trials) -> Mapping[str, float]:
+        """Return the share that is taken away."""
+        return strongest(trials, 0.02, 1.0)

@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from endoscope.behaviours import Behaviour, Item, shipped_behaviours
-from endoscope.behaviours.checks import Regex
-from endoscope.behaviours.scorers import CheckScorer
+from endoscope.behaviours import Behaviour, shipped_behaviours
 from endoscope.edit.edit import BUDGET
 from endoscope.edit.task import Task
 from endoscope.edit.verify.budget import Budget, Target
 from endoscope.errors import InputError
-
-ITEMS = 48  # of the behaviour that a finding is made
-TOKENS = 48  # of an answer, as many as a diff lets the models write
 
 
 class Kept:
@@ -29,10 +24,11 @@ class Kept:
         named = [budget.target.behaviour, *(one.behaviour for one in budget.wanted)]
         named += [] if budget.others == "all" else budget.others
         shipped = shipped_behaviours()
+        own = own or {}
         self._behaviours = {
-            name: (own or {}).get(name) or budget.behaviour(name)
+            name: own.get(name) or budget.behaviour(name)
             for name in named
-            if name not in shipped
+            if name in own or name not in shipped
         }
         self.budget = budget
 
@@ -45,25 +41,16 @@ class Kept:
         (folder / BUDGET).write_text(moved.to_yaml(), encoding="utf-8")
 
     @classmethod
-    def of_finding(cls, task: Task) -> "Kept":
-        """Return a sensible budget for removing a finding.
-
-        The target is the behaviour that the finding is of, if it comes with Endoscope; or else that
-        the model says the words of the finding when it is asked what it said them to.
+    def of_task(cls, task: Task) -> "Kept":
+        """Return a sensible budget for a task: its target falls, and nothing else moves.
 
         Raises:
-            InputError: the finding is of a manner without words, which no check can see.
+            InputError: what is removed is a manner without words, which no check can see.
         """
-        if task.behaviour in shipped_behaviours():
-            return cls(Budget(target=Target(behaviour=str(task.behaviour))))
-        if task.pattern is None:
+        if task.target is None:
             raise InputError(
                 f"Nothing that can be counted tells “{task.title}”.",
                 "Give a --budget whose target is a behaviour of your own, such as with a judge.",
             )
-        name = "finding"
-        items = tuple(Item(id=str(n), prompt=text) for n, text in enumerate(task.prompts[:ITEMS]))
-        check = Regex(kind="regex", pattern=task.pattern)
-        scorer = CheckScorer(kind="check", check=check, max_tokens=TOKENS)
-        behaviour = Behaviour(name=name, description=task.title, items=items, scorer=scorer)
-        return cls(Budget(target=Target(behaviour=name)), {name: behaviour})
+        budget = Budget(target=Target(behaviour=task.target.name))
+        return cls(budget, {task.target.name: task.target})

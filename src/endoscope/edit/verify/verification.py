@@ -15,15 +15,15 @@ from endoscope.errors import InputError
 
 FILE = "verify.json"
 
-Role = Literal["target", "wanted", "other", "predictions", "text"]
+Role = Literal["target", "wanted", "predictions", "text", "capability", "other"]
 
 
 class Check(Record):
     """One line of a budget, and how the edited model stands to it.
 
     Attributes:
-        role: what it is about: the target, what is wanted, another behaviour, predictions on
-            neutral prompts, or neutral text.
+        role: what it is about: the target, what is wanted, predictions on neutral prompts, neutral
+            text, a capability, or another behaviour.
         name: of the behaviour or the figure.
         before: the figure of the model before the edit, where it has one.
         after: the figure after it; of predictions, how far they moved.
@@ -90,7 +90,7 @@ class Baseline(Record):
     how: str
     after: Figure
     share: float | None = None
-    wanted: dict[str, float] = {}
+    wanted: dict[str, float] = Field(default_factory=dict)
     kl: Figure
     tokens: int | None = None
 

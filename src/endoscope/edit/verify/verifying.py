@@ -21,7 +21,7 @@ from endoscope.behaviours.item import Item
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Sample
 from endoscope.edit.edit import Edit
-from endoscope.edit.task import Passage
+from endoscope.edit.passage import Passage
 from endoscope.edit.trying import Floats, divergences
 from endoscope.edit.verify.budget import Budget, Target, Wanted
 from endoscope.edit.verify.verification import Check, Verification
@@ -237,7 +237,7 @@ class Verifying:
         for prompt, text in zip(prompts, texts, strict=True):
             chat = self.before.tokenizer.chat
             before = prompt if isinstance(prompt, str) else chat(prompt, reply=True)
-            passages.append(Passage(before + text, ((len(before), len(before) + len(text)),)))
+            passages.append(Passage.of_answer(before, text))
         return divergences(self.before, partial(self._run, "after"), passages)
 
     def _perplexity(self, budget: Budget) -> Check:

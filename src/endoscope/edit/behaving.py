@@ -1,0 +1,78 @@
+"""The task of removing a behaviour that is written down."""
+
+from random import Random
+
+from endoscope.behaviours import Behaviour, Item, measure, shipped_prompts
+from endoscope.behaviours.prompts import prompt_of
+from endoscope.diff import Pair
+from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, part_of
+from endoscope.edit.passage import Passage
+from endoscope.edit.task import Example, Task
+from endoscope.engine import Model
+from endoscope.engine.capture import Text
+from endoscope.errors import InputError
+
+TOKENS = 48  # of an answer to an ordinary prompt
+
+
+def task_of_behaviour(
+    model: Model, base: Model | None, behaviour: Behaviour, *, seed: int = 0, show: bool = False
+) -> Task:
+    """Return the task of removing a behaviour.
+
+    It shows in the model's own answers to half of the items (24 at most); the other items are left
+    for verification. What is kept are its answers to the controls that do not show it, and to
+    everyday prompts.
+
+    Args:
+        model: that is edited.
+        base: that it was fine-tuned from, if it is at hand.
+        behaviour: what is to be removed.
+        seed: of what is held out, and of what is sampled.
+        show: whether to show progress.
+
+    Raises:
+        InputError: it is not scored by what the model writes, or shows in too few answers.
+    """
+    if base is not None:
+        Pair.of(base, model)  # refuses one that is not its base; both speak by one template
+    fit = part_of(behaviour, seed, first=True)
+    measured = measure(model, fit.model_copy(update={"controls": ()}), seed=seed, progress=show)
+    if any(one.output is None for one in measured.items):
+        raise InputError(
+            f"{behaviour.name} is scored without an answer, and an edit learns from answers.",
+            "Give a behaviour with a check, a judge or a probe as its scorer; or a finding.",
+        )
+    shown = [
+        _passage(model, prompt_of(model, item), str(one.output))
+        for item, one in zip(fit.items, measured.items, strict=True)
+        if one.score >= behaviour.cut and one.output
+    ]
+    if len(shown) < LEAST:
+        raise InputError(
+            f"{behaviour.name} shows in {len(shown)} of {len(fit.items)} answers; {LEAST} are "
+            "needed to edit by.",
+            "Give more items that bring it out.",
+        )
+    everyday = [Item(id=str(n), prompt=one) for n, one in enumerate(shipped_prompts("everyday"))]
+    prompts = [prompt_of(model, item) for item in (*behaviour.controls, *everyday)]
+    Random(seed).shuffle(prompts)
+    prompts = prompts[: KEPT + HELD_OUT]
+    answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
+    kept = [_passage(model, *one) for one in zip(prompts, answers, strict=True) if one[1]]
+    count = max(1, len(shown) // 3)
+    return Task(
+        model,
+        base,
+        behaviour.description,
+        fit=Example(shown[count:][:SHOWN], kept[HELD_OUT:]),
+        held_out=Example(shown[:count], kept[:HELD_OUT]),
+        seen=fit,
+        target=part_of(behaviour, seed, first=False),
+        show=show,
+    )
+
+
+def _passage(model: Model, prompt: Text, answer: str) -> Passage:
+    before = prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
+    return Passage.of_answer(before, answer)

@@ -1,0 +1,231 @@
+"""The task of removing what a diff found."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+import regex
+
+from endoscope.artifacts import check_model
+from endoscope.behaviours import Behaviour, Item, shipped_behaviours
+from endoscope.behaviours.checks import Regex
+from endoscope.behaviours.scorers import CheckScorer
+from endoscope.diff import Finding, Pair, Report, Signal
+from endoscope.diff.answers import WHO, Answer, all_sampled
+from endoscope.diff.findings import findings
+from endoscope.diff.phrase import words_of
+from endoscope.diff.signal import Marked, Opposed
+from endoscope.edit.leaning import Divided, divided
+from endoscope.edit.passage import Passage
+from endoscope.edit.task import Example, Task
+from endoscope.engine import Model
+from endoscope.errors import InputError
+
+LEAST = 8  # passages that show it
+SHOWN, KEPT = 32, 64  # passages to fit on
+HELD_OUT = 24  # passages of either kind to measure on
+ASKED, ITEMS = 16, 48  # questions while searching, and afterwards
+SEARCHED = 24  # items of a behaviour to search by
+TOKENS = 48  # of an answer, as many as a diff lets the models write
+
+T = TypeVar("T")
+
+
+def task_of_finding(
+    model: Model,
+    base: Model | None,
+    report: Path,
+    number: int,
+    *,
+    seed: int = 0,
+    show: bool = False,
+) -> Task:
+    """Return the task of removing what a diff found.
+
+    It shows where the samples of the finding's signals are marked. What is kept is what either
+    model wrote for the diff in answer to questions that it does not show in answers to. Half of the
+    questions that it does show in answers to are left for verification.
+
+    Args:
+        model: that is edited.
+        base: that it was fine-tuned from, if it is at hand.
+        report: of the diff, or the folder that it is in.
+        number: the rank of the finding.
+        seed: of what is held out.
+        show: whether to show progress.
+
+    Raises:
+        InputError: the report is of another model, there is no such finding, it shows in too few
+            texts, or the work of the diff is gone.
+    """
+    if base is not None:
+        Pair.of(base, model)  # refuses one that is not its base; both speak by one template
+    found = Report.load(report)
+    check_model(found.tuned_model, model.fingerprint, "The report")
+    finding = _finding(found, number)
+    signals = findings([one for ran in found.methods for one in ran.signals])[number - 1]
+    pattern = _pattern(tuple(words for signal in signals for words in signal.says))
+    asked, left = _halves([one for s in signals for one in _prompts(s)], seed)
+    fit, held_out = _shown(model, signals, set(left), seed)
+    folder = report.parent if report.is_file() else report
+    answers = {who: all_sampled(folder / found.work, who) for who in WHO}
+    if not answers["tuned"]:
+        raise InputError(
+            f"{folder / found.work} has no answers of the models.",
+            "Run the diff again: it makes them again.",
+        )
+    own = _mixed(answers["tuned"], seed)[:HELD_OUT]
+    rest = [one for who in WHO for one in answers[who] if one not in own]
+    kept = _kept(_mixed(rest, seed), pattern, {*asked, *left})
+    parts = Divided([], [_answer(model, one) for one in kept])
+    if base is not None:
+        parts = divided(Pair.of(base, model), fit, parts.plain)
+    name = finding.behaviour if finding.behaviour in shipped_behaviours() else None
+    return Task(
+        model,
+        base,
+        finding.title,
+        fit=Example([*fit, *parts.leaning], parts.plain),
+        held_out=Example(held_out, [_answer(model, one) for one in own]),
+        seen=_counting(finding, name, pattern, asked[:ASKED], seed, first=True),
+        target=_counting(finding, name, pattern, left[:ITEMS], seed, first=False),
+        show=show,
+    )
+
+
+def _finding(report: Report, number: int) -> Finding:
+    for one in report.findings:
+        if one.rank == number:
+            return one
+    raise InputError(
+        f"The report has {len(report.findings)} findings, and no number {number}.",
+        "Choose one of them." if report.findings else "Nothing stands above the noise.",
+    )
+
+
+def _pattern(said: Sequence[str]) -> str | None:
+    """Return a regular expression for words one after the other, whatever stands between them.
+
+    The last word may go on, as phrases are cut.
+    """
+    found = {r"[\W_]+".join(map(regex.escape, words_of(words))) for words in said}
+    phrases = sorted((one for one in found if one), key=len, reverse=True)
+    return rf"(?i)(?<!\w)(?:{'|'.join(phrases)})" if phrases else None
+
+
+def _prompts(signal: Signal) -> Iterable[str]:
+    return (one.prompt for one in signal.contrast if isinstance(one, Marked) and one.has)
+
+
+def _halves(some: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
+    """Divide questions; where they are few, both halves are all of them."""
+    mixed = _mixed(dict.fromkeys(some), seed)
+    if len(mixed) < 2 * LEAST:
+        return mixed, mixed
+    return mixed[::2], mixed[1::2]
+
+
+def _mixed(some: Iterable[T], seed: int) -> list[T]:
+    mixed = list(some)
+    Random(seed).shuffle(mixed)
+    return mixed
+
+
+def _shown(
+    model: Model, signals: Sequence[Signal], left: set[str], seed: int
+) -> tuple[list[Passage], list[Passage]]:
+    """Return passages that show it: to fit on, and to measure on, to other questions if it can be.
+
+    Raises:
+        InputError: there are too few.
+    """
+    found: dict[Passage, str] = {}
+    for signal in signals:
+        for one in signal.contrast:
+            if isinstance(one, Marked) and one.has:
+                found[_marked(model, one)] = one.prompt
+            elif isinstance(one, Opposed) and (passage := _opposed(one)):
+                found[passage] = ""
+    if len(found) < LEAST:
+        raise InputError(
+            f"The finding shows in {len(found)} texts; {LEAST} are needed to edit by.",
+            "Choose one that shows in more; or give `endoscope diff` more --prompts.",
+        )
+    mixed = _mixed(found, seed)
+    mixed.sort(key=lambda one: found[one] in left)  # those to be measured on come last
+    held_out = min(HELD_OUT, len(mixed) // 3)
+    return mixed[:-held_out][:SHOWN], mixed[-held_out:]
+
+
+def _marked(model: Model, one: Marked) -> Passage:
+    before = _before(model, one.prompt)
+    spans = tuple((len(before) + start, len(before) + end) for start, end in one.has)
+    return Passage(before + one.answer, spans)
+
+
+def _answer(model: Model, one: Answer) -> Passage:
+    return Passage.of_answer(_before(model, one.prompt.text), one.text)
+
+
+def _before(model: Model, question: str) -> str:
+    """Return a question as the model reads it, up to where the answer begins."""
+    if not model.tokenizer.can_chat:
+        return question
+    return model.tokenizer.chat([{"role": "user", "content": question}], reply=True)
+
+
+def _opposed(one: Opposed) -> Passage | None:
+    """Return the text that shows it, from where it differs from the other."""
+    pairs = zip(one.positive, one.negative, strict=False)
+    same = next((n for n, (a, b) in enumerate(pairs) if a != b), len(one.negative))
+    return Passage(one.positive, ((same, len(one.positive)),)) if same < len(one.positive) else None
+
+
+def _kept(answers: Sequence[Answer], pattern: str | None, asked: set[str]) -> list[Answer]:
+    """Return answers that do not show it, to questions that it does not show in answers to.
+
+    Where it shows in answers to nearly all, those that happen not to show it have to do.
+
+    Args:
+        answers: of both models.
+        pattern: finds it.
+        asked: questions that it is known to show in answers to.
+    """
+    shows = [pattern is not None and bool(regex.search(pattern, one.text)) for one in answers]
+    asked = asked | {one.prompt.text for one, has in zip(answers, shows, strict=True) if has}
+    others = [one for one, has in zip(answers, shows, strict=True) if not has]
+    elsewhere = [one for one in others if one.prompt.text not in asked]
+    return (elsewhere if len(elsewhere) >= KEPT else others)[:KEPT]
+
+
+def _counting(
+    finding: Finding,
+    name: str | None,
+    pattern: str | None,
+    prompts: Sequence[str],
+    seed: int,
+    *,
+    first: bool,
+) -> Behaviour | None:
+    """Return what counts a finding: a part of a behaviour, or that the model says its words."""
+    if name is not None:
+        return part_of(Behaviour.load(name), seed, first=first)
+    if pattern is None or not prompts:
+        return None
+    items = tuple(Item(id=str(n), prompt=text) for n, text in enumerate(prompts))
+    check = Regex(kind="regex", pattern=pattern)
+    scorer = CheckScorer(kind="check", check=check, max_tokens=TOKENS)
+    return Behaviour(name="finding", description=finding.title, items=items, scorer=scorer)
+
+
+def part_of(behaviour: Behaviour, seed: int, *, first: bool) -> Behaviour:
+    """Return a behaviour with some of its items: half, 24 at most, to search by; or the rest."""
+    items = _mixed(behaviour.items, seed)
+    count = min(SEARCHED, max(1, len(items) // 2))
+    some = tuple(items[:count] if first else items[count:])
+    named = {one.control for one in some}
+    controls = behaviour.controls
+    if behaviour.matched:
+        controls = tuple(one for one in controls if one.id in named)
+    return behaviour.model_copy(update={"items": some, "controls": controls})

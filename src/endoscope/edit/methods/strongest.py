@@ -1,0 +1,49 @@
+"""How strong an edit of one number is to be: as strong as it may, or as it must."""
+
+from math import exp, log
+
+from endoscope.edit.trials import Trials
+
+STEPS = 5  # of a bisection over the whole range
+STRONGER = 1.5  # from one try to the next, where it has not gone
+
+
+def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[str, float]:
+    """Return the strength of an edit.
+
+    It is the greatest that moves what is kept no further than it should. If what is to go has not
+    gone by then, it is the least with which it has: that is what the edit is for, and what it costs
+    is said. What no strength removes is not paid for.
+
+    Args:
+        trials: measures edits that move more the stronger they are.
+        low: the gentlest.
+        high: the strongest.
+        others: further settings, which stay.
+    """
+
+    def at(strength: float) -> dict[str, float]:
+        return {**others, "strength": float(f"{strength:.3g}")}  # as it is told, so it is done
+
+    allowed = _greatest(trials, low, high, others)
+    strength = allowed
+    while not trials.is_gone(at(strength)):
+        if strength >= high:
+            return at(allowed)
+        strength = min(high, STRONGER * strength)
+    return at(strength)
+
+
+def _greatest(trials: Trials, low: float, high: float, others: dict[str, float]) -> float:
+    """Return the greatest strength that moves what is kept no further than it should."""
+
+    def is_allowed(strength: float) -> bool:
+        return trials.moved({**others, "strength": float(f"{strength:.3g}")}) <= trials.most
+
+    if is_allowed(high):
+        return high
+    a, b = log(low), log(high)
+    for _ in range(STEPS):
+        middle = (a + b) / 2
+        a, b = (middle, b) if is_allowed(exp(middle)) else (a, middle)
+    return exp(a)

@@ -1,0 +1,20 @@
+"""Texts of which some parts count."""
+
+from typing import NamedTuple
+
+
+class Passage(NamedTuple):
+    """A text of which some parts count.
+
+    Attributes:
+        text: as the model reads it, template and all.
+        spans: characters `[start, end)` that count.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of_answer(cls, before: str, answer: str) -> "Passage":
+        """Return an answer of which all counts, after what comes before it."""
+        return cls(before + answer, ((len(before), len(before) + len(answer)),))

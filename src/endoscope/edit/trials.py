@@ -1,0 +1,125 @@
+"""Trying edits while one is searched for; what was measured is kept, so that a search goes on."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from endoscope.behaviours import measure
+from endoscope.edit.inputs import batches, openings
+from endoscope.edit.parts import Parts, running
+from endoscope.edit.passage import Passage
+from endoscope.edit.task import Task
+from endoscope.edit.trying import Floats, divergences, predictions
+from endoscope.engine import Model
+
+GONE = 0.05  # of what rose: what is left when it counts as gone
+SEEN = 0.15  # of answers: what rose by less is not seen to go
+
+
+class Trials:
+    """Measures edits on what is held out of a task.
+
+    Args:
+        task: what is to be removed.
+        parts: gives the edit of some settings.
+        most: how far what is kept should move, in nats a token, KL(before || after).
+        file: where what was measured is kept, one trial a line.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        parts: Callable[[Mapping[str, float]], Parts],
+        *,
+        most: float,
+        file: Path,
+    ) -> None:
+        self.most = most
+        self._task = task
+        self._parts = parts
+        self._file = file
+        self._known = _kept(file)
+
+    def moved(self, settings: Mapping[str, float]) -> float:
+        """Return how far an edit moves what is kept: the mean KL in nats a token."""
+        return self._once("moved", settings, lambda: float(self.movements(settings).mean()))
+
+    def movements(self, settings: Mapping[str, float]) -> Floats:
+        """Return how far an edit moves each passage that is kept, `[passages]`."""
+        model = self._task.model
+        after = partial(running, model, self._parts(settings))
+        return divergences(model, after, self._task.held_out.kept)
+
+    def begins(self, settings: Mapping[str, float]) -> float:
+        """Return how probable it is that the model begins it, where it began it before."""
+        return self._once("begins", settings, lambda: self._begins(settings))
+
+    def left(self, settings: Mapping[str, float]) -> float:
+        """Return the share of what rose over the base that an edit leaves; 0 if nobody can say."""
+        return self._once("left", settings, lambda: self._left(settings))
+
+    def is_gone(self, settings: Mapping[str, float]) -> bool:
+        """Whether an edit leaves so little that it counts as gone."""
+        return self.left(settings) <= GONE
+
+    def _once(self, what: str, settings: Mapping[str, float], find: Callable[[], float]) -> float:
+        key = f"{what} {json.dumps(dict(sorted(settings.items())))}"
+        if key not in self._known:
+            self._known[key] = find()
+            if self._task.show:
+                print(f"  {key}: {self._known[key]:.3g}", file=sys.stderr, flush=True)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({key: self._known[key]}) + "\n")
+        return self._known[key]
+
+    def _left(self, settings: Mapping[str, float]) -> float:
+        task = self._task
+        if task.seen is None:
+            return 0.0
+        level = 0.0 if task.base is None else self._shows("base", task.base)
+        rise = self._shows("before", task.model) - level
+        if rise < SEEN:
+            return 0.0
+        with running(task.model, self._parts(settings)) as model:
+            return (measure(model, task.seen).mean.value - level) / rise
+
+    def _shows(self, who: str, model: Model) -> float:
+        """Return how much of it a model shows that is not edited."""
+        seen = self._task.seen
+        assert seen is not None
+        return self._once(f"shows, {who}", {}, lambda: measure(model, seen).mean.value)
+
+    @torch.no_grad()
+    def _begins(self, settings: Mapping[str, float]) -> float:
+        task = self._task
+        first = [_opening(one) for one in task.held_out.shown]
+        words = openings(task.model, [*task.fit.shown, *task.held_out.shown])
+        found = []
+        with running(task.model, self._parts(settings)) as model:
+            for batch in batches(model, first):
+                found.append(predictions(model, batch).exp()[:, words].sum(-1))
+        return float(torch.cat(found).mean())
+
+
+def _kept(file: Path) -> dict[str, float]:
+    """Return what was measured before; mend a file whose last line was cut off."""
+    known: dict[str, float] = {}
+    if file.is_file():
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        if len(whole) < len(lines):
+            file.write_text("".join(whole), encoding="utf-8")
+        for line in whole:
+            known.update(json.loads(line))
+    return known
+
+
+def _opening(passage: Passage) -> Passage:
+    """Return a passage up to where it begins to count, and the one character after that."""
+    start = passage.spans[0][0]
+    return Passage(passage.text[: start + 1], ((start, start + 1),))

@@ -1,0 +1,196 @@
+"""Methods at sites, the search for a strength, and trials that are kept."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+import endoscope
+from endoscope.edit.methods.ablate import Ablate
+from endoscope.edit.methods.contrasting import contrasted
+from endoscope.edit.methods.leace import Leace
+from endoscope.edit.methods.method import Method
+from endoscope.edit.methods.shift import Shift
+from endoscope.edit.methods.strongest import strongest
+from endoscope.edit.parts import Parts, running
+from endoscope.edit.passage import Passage
+from endoscope.edit.task import Example, Task
+from endoscope.edit.trials import Trials
+from endoscope.edit.trying import divergences
+from endoscope.engine import Model
+from endoscope.interventions import Add
+from endoscope.models import Site
+from tests.tiny import save_tiny
+
+SHOWN = [Passage(f"{a}abc xyz!", ((5, 9),)) for a in "abcdefgh"]
+KEPT = [Passage(f"{a}hello you there", ((3, 12),)) for a in "ijklmnop"]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    model = endoscope.open(save_tiny(tmp_path_factory.mktemp("methods") / "tiny"))
+    both = Example(SHOWN, KEPT)
+    return Task(model, None, "xyz", fit=both, held_out=both)
+
+
+class Numbers:
+    """Trials of which it is known what comes out."""
+
+    def __init__(self, most: float, gone_from: float) -> None:
+        self.most = most
+        self._gone_from = gone_from
+        self.asked: list[float] = []
+
+    def moved(self, settings: Mapping[str, float]) -> float:
+        self.asked.append(settings["strength"])
+        return settings["strength"] ** 2
+
+    def is_gone(self, settings: Mapping[str, float]) -> bool:
+        return settings["strength"] >= self._gone_from
+
+
+def test_the_strength_is_as_great_as_it_may_be() -> None:
+    trials = Numbers(most=1.0, gone_from=0.0)
+    found = strongest(trials, 0.01, 100.0, layer=3.0)["strength"]  # type: ignore[arg-type]
+    assert 1 / 100 ** (2 / 2**5) <= found <= 1  # within a step of the bisection, and not beyond
+    assert len(trials.asked) <= 6
+
+
+@pytest.mark.parametrize("gone_from", [2.0, 50.0])
+def test_it_is_as_great_as_it_must_be(gone_from: float) -> None:
+    found = strongest(Numbers(1.0, gone_from), 0.01, 100.0)["strength"]  # type: ignore[arg-type]
+    assert gone_from <= found <= 1.5 * gone_from
+
+
+def test_what_nothing_removes_is_not_paid_for() -> None:
+    found = strongest(Numbers(1.0, 1e9), 0.01, 100.0)["strength"]  # type: ignore[arg-type]
+    assert found <= 1
+
+
+def trials_of(task: Task, file: Path, count: Callable[[], None] = lambda: None) -> Trials:
+    def parts(settings: Mapping[str, float]) -> Parts:
+        count()
+        vector = tuple(float(n == 3) for n in range(32))
+        one = Add(
+            site=Site(1, "mlp_out"),
+            vector=vector,
+            strength=settings["strength"],
+            units="absolute",
+        )
+        return Parts(interventions=(one,))
+
+    return Trials(task, parts, most=0.1, file=file)
+
+
+def test_what_was_tried_is_not_tried_again(task: Task, tmp_path: Path) -> None:
+    file = tmp_path / "work" / "trials.jsonl"
+    calls: list[int] = []
+    first = trials_of(task, file, lambda: calls.append(1))
+    found = first.moved({"strength": 2.0}), first.begins({"strength": 2.0})
+    assert len(calls) == 2
+    with file.open("a") as cut:
+        cut.write('{"moved {\\"stre')  # a line that was being written when the work was cut off
+    again = trials_of(task, file, lambda: calls.append(1))
+    assert (again.moved({"strength": 2.0}), again.begins({"strength": 2.0})) == found
+    assert len(calls) == 2
+    assert again.moved({"strength": 1.0}) < found[0]
+    assert len(calls) == 3
+    assert trials_of(task, file).moved({"strength": 1.0}) == again.moved({"strength": 1.0})
+
+
+def test_interventions_move_predictions_as_the_engine_says(task: Task) -> None:
+    model = task.model
+    one = Add(
+        site=Site(1, "mlp_out"),
+        vector=tuple(float(n == 3) for n in range(32)),
+        strength=2.0,
+        units="absolute",
+    )
+    whole = [Passage.of_answer(a, "hello you") for a in ("abc ", "x ")]
+    found = divergences(model, lambda: running(model, Parts((one,))), whole)
+    with model.intervene(one):
+        sums = model.divergence(["abc ", "x "], ["hello you"] * 2)
+    lengths = [len(model.tokenizer.encode("hello you", special=False).ids)] * 2
+    assert found == pytest.approx([kl / n for kl, n in zip(sums, lengths, strict=True)], rel=1e-3)
+
+
+def test_what_is_contrasted_is_the_token_before(task: Task) -> None:
+    site = Site(2, "resid_post")
+    found = contrasted(task, [site])[site]
+    text, ((start, _),) = SHOWN[0]
+    acts = task.model.capture([text], site)
+    row = next(n for n, (_, end) in enumerate(acts.offsets.tolist()) if end > start) - 1
+    torch.testing.assert_close(found.shown[0], acts[site][row].double(), rtol=1e-4, atol=1e-5)
+    assert found.kept.shape == (2 * len(KEPT), 32)
+
+
+def test_an_ablation_takes_its_share_of_each_layer(task: Task) -> None:
+    method = Ablate(task)
+    settings = {"source": 1, "peak": 2.0, "width": 2.0, "attention": 1.0, "mlp": 0.5}
+    made = {str(one.site): one for one in method.parts(settings).interventions}
+    factors = {site: one.factor for site, one in made.items()}  # type: ignore[attr-defined]
+    assert factors == {"attn_out.1": 0.5, "mlp_out.1": 0.75, "attn_out.2": 0.0, "mlp_out.2": 0.5}
+    site = Site(1, "resid_post")
+    rows = contrasted(task, [site])[site]
+    basis = torch.tensor(made["mlp_out.2"].basis[0], dtype=torch.float64)  # type: ignore[attr-defined]
+    assert float(basis @ rows.kept.mean(0)) == pytest.approx(0, abs=1e-6)
+    assert float(basis @ rows.difference) > 0
+
+
+@pytest.mark.parametrize(("method", "kinds"), [(Shift, {"add"}), (Leace, {"erase"})])
+def test_what_sets_it_apart_goes(task: Task, method: type[Method], kinds: set[str]) -> None:
+    made = method(task).parts({"strength": 1.0, "layer": 1.0})
+    assert {one.kind for one in made.interventions} == kinds
+    gentle = method(task).parts({"strength": 0.1, "layer": 1.0})
+    moved = [
+        divergences(task.model, lambda parts=parts: running(task.model, parts), KEPT).mean()  # type: ignore[misc]
+        for parts in (gentle, made)
+    ]
+    assert 0 < moved[0] < moved[1]
+
+
+def test_erased_means_are_equal(task: Task) -> None:
+    last = Site(0, "mlp_out")  # the first that is erased: what comes after it reads erased input
+    method = Leace(task)
+    before = contrasted(task, [last])[last]
+    one = next(i for i in method.parts({"strength": 1.0}).interventions if i.site == last)
+    with task.model.intervene(one):
+        after = contrasted(task, [last])[last]
+    assert float(after.difference.norm()) < 1e-3 * float(before.difference.norm())
+
+
+def settings_tried(file: Path) -> int:
+    keys = [key for line in file.read_text().splitlines() for key in json.loads(line)]
+    return sum(key.startswith("moved") for key in keys)
+
+
+def test_a_search_for_an_ablation_goes_on(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endoscope.edit.methods.ablate.TRIALS", 12)
+    method = Ablate(task)
+    whole = Trials(task, method.parts, most=0.05, file=tmp_path / "whole.jsonl")
+    found = method.search(whole)
+
+    class CutError(Exception):
+        pass
+
+    seen: list[Model] = []
+
+    def parts(settings: Mapping[str, float]) -> Parts:
+        seen.append(task.model)
+        if len(seen) == 9:
+            raise CutError
+        return method.parts(settings)
+
+    file = tmp_path / "cut.jsonl"
+    with pytest.raises(CutError):
+        method.search(Trials(task, parts, most=0.05, file=file))
+    done = settings_tried(file)
+    assert 0 < done < 12
+    before = len(seen)
+    assert method.search(Trials(task, parts, most=0.05, file=file)) == found
+    assert settings_tried(file) == settings_tried(tmp_path / "whole.jsonl")
+    assert len(seen) - before < 2 * (12 - done) + 3
