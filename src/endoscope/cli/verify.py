@@ -23,6 +23,12 @@ def verify(
         str | None,
         typer.Option(help="The base of the fine-tune, if it is not where the card says."),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Leave out attacks, and what other ways of editing would have done."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
     dtype: Annotated[
@@ -35,14 +41,18 @@ def verify(
     """Hold an edited model to a budget; exits with 1 if it is broken.
 
     Measures the behaviour that was removed and those that were wanted, every other behaviour, how
-    far predictions move on neutral prompts, and the perplexity of plain prose, before the edit and
-    after it. Writes `verify.json`. Work that was cut off goes on: run the same command again.
+    far predictions move on neutral prompts, the perplexity of plain prose and what the model is
+    able to do, before the edit and after it. Then tries to get back what was removed (in other
+    words, in other languages, by training), and measures what other ways of editing would have
+    done. Writes `verify.json` and `verify.html`. Work that was cut off goes on: run the same
+    command again.
 
     Example: `endoscope verify edited --budget budget.yaml`
     """
     from endoscope.edit import Edit
     from endoscope.edit.edit import BUDGET, RECORD
-    from endoscope.edit.verify import Budget, Verifying
+    from endoscope.edit.verify import Budget, Subjects, Verifying
+    from endoscope.edit.verify.html import page
     from endoscope.engine import open
 
     made = Edit.load(edited)
@@ -52,7 +62,7 @@ def verify(
     allowed = Budget.read(budget or kept)
     before = open(made.card.model_name, adapter=made.card.adapter, device=device, dtype=dtype)
     made.check(before)
-    verifying = Verifying(
+    subjects = Subjects(
         edit=made,
         before=before,
         after=None if made.is_live else open(edited, device=device, dtype=dtype),
@@ -61,14 +71,16 @@ def verify(
         seed=seed,
         show=not as_json,
     )
-    found = verifying(allowed, edited.name)
+    found = Verifying(subjects, quick)(allowed, edited.name)
     found.save(edited)
+    (edited / "verify.html").write_text(page(found, made.card), encoding="utf-8")
     if as_json:
         print(found.model_dump_json())
     else:
         from rich.console import Console
 
         Console().print(str(found), markup=False, highlight=False)
+        print(f"The report: {edited / 'verify.html'}", file=sys.stderr)
     if not found.holds:
         raise typer.Exit(1)
 

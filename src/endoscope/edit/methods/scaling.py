@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from endoscope.diff.deltas import named_deltas
+from endoscope.diff.deltas import Delta, named_deltas
 from endoscope.edit.changes import Change
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts
@@ -27,14 +27,16 @@ class Scaling:
 
     def parts(self, settings: Mapping[str, float]) -> Parts:
         """Return the edit that takes a share of it away, the `strength`, up to 1."""
-        share = settings["strength"]
-        return Parts(
-            changes={
-                name: Change(-share * one.left.double() * one.values.double(), one.right.double())
-                for name, one in self._deltas.items()
-            }
-        )
+        return Parts(changes=scaled(self._deltas, settings["strength"]))
 
     def search(self, trials: Trials) -> Mapping[str, float]:
         """Return the share that is taken away."""
         return strongest(trials, 0.02, 1.0)
+
+
+def scaled(deltas: Mapping[str, Delta], share: float) -> dict[str, Change]:
+    """Return the changes that take a share of what was added to matrices away."""
+    return {
+        name: Change(-share * one.left.double() * one.values.double(), one.right.double())
+        for name, one in deltas.items()
+    }

@@ -82,8 +82,6 @@ class Baseline(Record):
         share: the share of its rise that is gone; None where nothing rose.
         wanted: of each behaviour that was wanted, the share that is left.
         kl: KL(before || after) on answers to neutral prompts, in nats a token.
-        tokens: how many tokens the models read and wrote to find it, a training step counted three
-            times.
     """
 
     name: str
@@ -92,7 +90,6 @@ class Baseline(Record):
     share: float | None = None
     wanted: dict[str, float] = Field(default_factory=dict)
     kl: Figure
-    tokens: int | None = None
 
     def __str__(self) -> str:
         gone = f"{self.share:.1%} gone, " if self.share is not None else ""

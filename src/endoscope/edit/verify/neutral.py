@@ -1,0 +1,83 @@
+"""How far predictions move on the model's own answers to neutral prompts."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from endoscope.artifacts import atomic_file
+from endoscope.behaviours import read_items
+from endoscope.behaviours.item import Item
+from endoscope.behaviours.prompts import prompt_of
+from endoscope.edit.passage import Passage
+from endoscope.edit.trying import Floats, Runs, divergences
+from endoscope.edit.verify.subjects import Subjects
+from endoscope.engine.capture import Text
+
+TOKENS = 64  # of an answer to a neutral prompt
+HERE = Path(str(files("endoscope.edit.verify")))
+
+
+class Moved(NamedTuple):
+    """KL(before || after) of each answer, in nats a token, `[answers]`.
+
+    Attributes:
+        all: its mean over the tokens of the answer.
+        first: at the first token.
+    """
+
+    all: Floats
+    first: Floats
+
+
+class Neutral:
+    """Answers of the model before an edit to 200 neutral prompts of our own.
+
+    Args:
+        subjects: the models.
+    """
+
+    def __init__(self, subjects: Subjects) -> None:
+        self._subjects = subjects
+
+    def moved(self, after: Runs) -> Moved:
+        """Return how far another model's predictions are from those of the model before the edit.
+
+        Args:
+            after: runs the other model.
+        """
+        texts = self._passages
+        first = [
+            one._replace(spans=((start, start + 1),)) for one in texts for start, _ in one.spans
+        ]
+        return Moved(*(divergences(self._subjects.before, after, some) for some in (texts, first)))
+
+    @cached_property
+    def _passages(self) -> list[Passage]:
+        model = self._subjects.before
+        rows = read_items(HERE / "neutral.jsonl")
+        prompts = [prompt_of(model, Item(id=str(n), **one)) for n, one in enumerate(rows)]
+        found = []
+        for prompt, answer in zip(prompts, self._answers(prompts), strict=True):
+            given = prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
+            if answer:
+                found.append(Passage.of_answer(given, answer))
+        return found
+
+    def _answers(self, prompts: Sequence[Text]) -> list[str]:
+        """Return what the model before the edit answers, at temperature 1; kept."""
+        subjects = self._subjects
+        model, seed = subjects.before, subjects.seed
+        about = f"{model.fingerprint.digest} {json.dumps(prompts)} {TOKENS} {seed}"
+        file = subjects.kept / f"neutral-{sha256(about.encode()).hexdigest()[:16]}.json"
+        if file.is_file():
+            return [str(one) for one in json.loads(file.read_bytes())]
+        answers = model.generate(
+            prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=subjects.show
+        )
+        with atomic_file(file) as temporary:
+            temporary.write_text(json.dumps(answers), encoding="utf-8")
+        return answers

@@ -1,0 +1,80 @@
+"""The models of a verification, and what was measured on them, kept as soon as it is."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from endoscope.behaviours import Behaviour, Measurement, measure
+from endoscope.edit.edit import Edit
+from endoscope.edit.trying import Runs
+from endoscope.engine import Model
+
+Who = Literal["before", "after", "base"]
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The models that are compared.
+
+    Attributes:
+        edit: what was done.
+        before: the model before it.
+        after: the edited model; None where the edit is live, and the model before runs with it.
+        base: of the fine-tune, for what rose over it; None where it is not at hand.
+        kept: a folder in which each measurement is kept.
+        seed: of everything random.
+        show: whether to show progress.
+    """
+
+    edit: Edit
+    before: Model
+    after: Model | None
+    base: Model | None
+    kept: Path
+    seed: int = 0
+    show: bool = False
+
+    @property
+    def present(self) -> tuple[Who, ...]:
+        """Those that are at hand."""
+        return ("before", "after") if self.base is None else ("before", "after", "base")
+
+    def run(self, who: Who) -> AbstractContextManager[Model]:
+        """Run one of them, within a `with` block."""
+        if who == "base":
+            assert self.base is not None
+            return nullcontext(self.base)
+        if who == "before":
+            return nullcontext(self.before)
+        if self.after is not None:
+            return nullcontext(self.after)
+        return self.before.intervene(*self.edit.interventions)
+
+    def measured(self, who: Who, behaviour: Behaviour) -> Measurement:
+        """Measure a behaviour, or read what was measured before this work was cut off."""
+        with self.run(who) as model:
+            about = model.fingerprint.digest
+        return self.once(who, about, lambda: self.run(who), behaviour)
+
+    def once(self, name: str, about: str, run: Runs, behaviour: Behaviour) -> Measurement:
+        """Measure a behaviour on a model that is made for it, unless that was done before.
+
+        Args:
+            name: what the model is called.
+            about: what tells it from all others.
+            run: makes it, and runs it within a `with` block.
+            behaviour: what is measured.
+        """
+        digest = sha256(f"{about} {behaviour.sha256} {self.seed}".encode()).hexdigest()[:16]
+        file = self.kept / f"{behaviour.name}-{name}-{digest}.json"
+        try:
+            return Measurement.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError):
+            with run() as model:
+                found = measure(model, behaviour, seed=self.seed, progress=self.show)
+            found.save(file)
+            return found
