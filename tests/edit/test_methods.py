@@ -166,11 +166,8 @@ def settings_tried(file: Path) -> int:
     return sum(key.startswith("moved") for key in keys)
 
 
-def test_a_search_for_an_ablation_goes_on(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("endoscope.edit.methods.ablate.TRIALS", 12)
-    method = Ablate(task)
+def test_a_search_for_an_ablation_goes_on(task: Task, tmp_path: Path) -> None:
+    method = Ablate(task, trials=12)
     whole = Trials(task, method.parts, most=0.05, file=tmp_path / "whole.jsonl")
     found = method.search(whole)
 

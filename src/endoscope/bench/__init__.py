@@ -1,6 +1,6 @@
 """Measure Endoscope against limits and against other programs, as ratios."""
 
-from endoscope.bench import capture, diff, guard, serve, serve_vllm
+from endoscope.bench import capture, diff, edit, guard, serve, serve_vllm
 from endoscope.bench.pairs import Estimate, Pair, median_ratio, run_pairs
 from endoscope.bench.results import machine, save, tables
 from endoscope.bench.rows import Failure, Row
@@ -10,6 +10,7 @@ from endoscope.bench.worker import Measurement, Worker, WorkerError
 BENCHES: dict[str, Bench] = {
     "capture": capture.run,
     "diff": diff.run,
+    "edit": edit.run,
     "guard": guard.run,
     "serve": serve.run,
 }

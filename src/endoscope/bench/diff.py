@@ -90,7 +90,7 @@ def run(options: Options) -> Iterator[Row | Failure]:
     """
     options.versions.update(installed_versions())
     tried = []
-    for folder in _organisms(options.data):
+    for folder in organisms(options.data):
         try:
             tried.append(_try(folder, options))
         except InputError as error:
@@ -107,7 +107,7 @@ def run(options: Options) -> Iterator[Row | Failure]:
     yield from screening([found for one in tried for found in _screened(one)], options)
 
 
-def _organisms(data: Path | None) -> list[Path]:
+def organisms(data: Path | None) -> list[Path]:
     cards = sorted(data.glob("*/card.json")) if data is not None and data.is_dir() else []
     folders = [one.parent for one in cards if read_card(one.parent).kind == KIND]
     if not folders:

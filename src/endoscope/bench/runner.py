@@ -51,6 +51,8 @@ class Options:
         probes: folders of probes, for benchmarks that use some; those that are shipped if empty.
         data: a labelled file, for benchmarks that report how right each side is.
         documents: most documents of `data` to take.
+        methods: of editing; all if empty.
+        trials: of the search for an ablation.
         show: whether to show progress.
         versions: filled while running: what each side ran.
     """
@@ -60,6 +62,8 @@ class Options:
     pairs: int = 8
     probes: Sequence[Path] = ()
     data: Path | None = None
+    methods: Sequence[str] = ()
+    trials: int = 12
     documents: int = 200
     show: bool = True
     versions: dict[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import typer
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="`capture`, `diff`, `guard` or `serve`.")],
+    name: Annotated[str, typer.Argument(help="`capture`, `diff`, `edit`, `guard` or `serve`.")],
     against: Annotated[
         list[str] | None,
         typer.Option(help="Compare with this one only (repeat for several). Else all installed."),
@@ -24,7 +24,7 @@ def bench(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="guard: labelled JSON lines to read; F1 is reported too. diff: organisms' folder."
+            help="guard: labelled JSON lines to read; F1 is reported too. diff, edit: organisms."
         ),
     ] = None,
     documents: Annotated[
@@ -33,6 +33,12 @@ def bench(
     engine: Annotated[
         str, typer.Option(help="serve: `transformers`, or `vllm` against plain vLLM and plugins.")
     ] = "transformers",
+    method: Annotated[
+        list[str] | None, typer.Option(help="edit: a method (repeat for several). Else all.")
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=3, help="edit: of the search for an ablation, on either side.")
+    ] = 12,
     pairs: Annotated[int, typer.Option(min=1, help="Repetitions of each side.")] = 8,
     save: Annotated[
         Path | None, typer.Option(help="Also write the rows to this file, with the machine.")
@@ -65,6 +71,8 @@ def bench(
         probes=probe or (),
         data=data,
         documents=documents,
+        methods=method or (),
+        trials=trials,
         show=not as_json,
     )
     rows = []

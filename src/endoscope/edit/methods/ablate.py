@@ -34,11 +34,11 @@ class Ablate:
     needs_base: ClassVar[bool] = False
     of_matrices: ClassVar[bool] = False
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, trials: int = TRIALS) -> None:
         layers = range(task.model.loaded.anatomy.n_layers)
         found = contrasted(task, [Site(layer, "resid_post") for layer in layers])
         self._directions = [_direction(*found[Site(layer, "resid_post")]) for layer in layers]
-        self._seed = 0
+        self._trials = trials
 
     def parts(self, settings: Mapping[str, float]) -> Parts:
         """Return the edit.
@@ -67,7 +67,7 @@ class Ablate:
         """Return the settings that leave least of those that move what is kept little enough."""
         study = _optuna().create_study(
             directions=["minimize", "minimize"],
-            sampler=_optuna().samplers.TPESampler(seed=self._seed, multivariate=True),
+            sampler=_optuna().samplers.TPESampler(seed=0, multivariate=True),
         )
         last = len(self._directions) - 1
 
@@ -82,7 +82,7 @@ class Ablate:
             trial.set_user_attr("settings", settings)
             return trials.begins(settings), trials.moved(settings)
 
-        study.optimize(objective, n_trials=TRIALS)
+        study.optimize(objective, n_trials=self._trials)
         tried = [(*one.values, one.user_attrs["settings"]) for one in study.trials]
         return _best(tried, trials)
 

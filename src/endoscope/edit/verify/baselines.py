@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from endoscope.interventions import Intervention
 from endoscope.rows import Row
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of what the fine-tune added
-STEPS = 40  # of fine-tuning it away, four rows each
+STEPS = (10, 20, 40, 80)  # of fine-tuning it away, four rows each
 VECTORS = ("vector", "basis", "left", "right", "encoder", "decoder")  # of interventions
 
 
@@ -74,17 +75,27 @@ class Baselines:
         return found
 
     def _fine_tuning(self) -> Iterator[Baseline]:
-        """Yield fine-tuning it away: with the base's answers where it shows, its own elsewhere."""
+        """Yield fine-tuning it away, for the fewest steps that remove as much as has to go.
+
+        It learns the base's answers where it shows, and the model's own elsewhere.
+        """
         learned, _ = halves(self.target)
         clean = rows_of(learned, self.subjects.measured("base", learned), shows=False)
-        if clean:
-            own = self._own(2 * len(clean))
+        if not clean:
+            return
+        own = self._own(2 * len(clean))
+        for steps in STEPS:
             how = (
-                f"{STEPS} steps of fine-tuning on {len(clean)} answers of the base to half of the "
+                f"{steps} steps of fine-tuning on {len(clean)} answers of the base to half of the "
                 f"target's questions, and on {len(own)} of its own to others."
             )
-            with fine_tuned(self.subjects, "before", [*clean, *own], STEPS) as model:
-                yield self._measured("fine-tuning away", how, lambda: nullcontext(model))
+            start = perf_counter()
+            with fine_tuned(self.subjects, "before", [*clean, *own], steps) as model:
+                seconds = perf_counter() - start
+                found = self._measured("fine-tuning away", how, lambda: nullcontext(model))
+            if found.share is None or found.share >= self.falls:
+                break
+        yield found.model_copy(update={"seconds": round(seconds, 1)})
 
     def _own(self, count: int) -> list[Row]:
         """Return what the model before the edit answers to everyday prompts."""

@@ -82,6 +82,7 @@ class Baseline(Record):
         share: the share of its rise that is gone; None where nothing rose.
         wanted: of each behaviour that was wanted, the share that is left.
         kl: KL(before || after) on answers to neutral prompts, in nats a token.
+        seconds: that it took, where it was trained.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Baseline(Record):
     share: float | None = None
     wanted: dict[str, float] = Field(default_factory=dict)
     kl: Figure
+    seconds: float | None = None
 
     def __str__(self) -> str:
         gone = f"{self.share:.1%} gone, " if self.share is not None else ""
