@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import endoscope
 from endoscope.artifacts import Card, DataRef, read_card
+from endoscope.cli.main import app
 from endoscope.diff import Pair
 from endoscope.edit import Change, Edit
 from endoscope.engine import Model
@@ -121,3 +123,25 @@ def test_a_damaged_edit_is_refused(model: Model, tmp_path: Path) -> None:
         Edit.load(tmp_path / "e")
     with pytest.raises(InputError, match="no edit"):
         Edit.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("form", ["adapter", "weights"])
+def test_an_edit_is_taken_back(model: Model, tmp_path: Path, form: str) -> None:
+    Edit(card(model), linear("mlp_out.1")).write(model, tmp_path / "edited", form=form)
+    words = ["edit", str(tmp_path / "edited"), "--undo", "-o", str(tmp_path / "again")]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.output
+    texts = (["abc"] * 2, ["def", " hello"])
+    before, edited, again = (
+        one.log_likelihood(*texts)
+        for one in (model, endoscope.open(tmp_path / "edited"), endoscope.open(tmp_path / "again"))
+    )
+    assert edited != pytest.approx(before, abs=1e-2)
+    assert again == pytest.approx(before, abs=1e-4)
+    assert "undone: " in Edit.load(tmp_path / "again").name
+
+
+def test_what_is_live_has_nothing_to_take_back(model: Model, tmp_path: Path) -> None:
+    Edit(card(model), linear("mlp_out.1")).write(model, tmp_path / "live")
+    with pytest.raises(InputError, match=r"no weight was changed.*Open the model itself"):
+        Edit.load(tmp_path / "live").undone(model, "")

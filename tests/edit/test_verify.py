@@ -9,12 +9,15 @@ import yaml
 from typer.testing import CliRunner
 
 import endoscope
+from endoscope.artifacts import read_card
 from endoscope.behaviours import Behaviour, measure
+from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
 from endoscope.edit.verify import Budget, Verification
 from endoscope.errors import InputError
+from endoscope.probes import ProbeData
 from tests.organisms.tiny_organism import build_tiny
 
 PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range(12))
@@ -86,7 +89,8 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     for file in ("zed.yaml", "numbers.yaml", "budget.yaml"):
         assert (folder / file).exists()
 
-    verified = run("verify", out)  # with the budget that was kept, wherever the files are
+    catalogue = tmp_path / "catalogue"
+    verified = run("verify", out, "--catalogue", catalogue)  # with the budget that was kept
     assert verified.exit_code == 0, verified.output
     checks = {one.name: one for one in Verification.load(out).checks}
     assert checks["zed"].share is not None
@@ -111,6 +115,10 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     page = (out / "verify.html").read_text()
     assert "relearning" in page
     assert "fine-tuning away" in page
+    entry = Entry.of(read_card(catalogue / "zed"))
+    assert [step.stage for step in entry.history] == ["verified"]
+    examples = ProbeData.read(out / "edit" / "examples.jsonl")
+    assert any(one.spans for one in examples.documents)
     first = Verification.load(out).samples[0]
     assert "zz" in str(first.base)
     assert "zz" not in first.tuned

@@ -108,6 +108,11 @@ def run(options: Options) -> Iterator[Row | Failure]:
 
 
 def organisms(data: Path | None) -> list[Path]:
+    """Return the organisms in a folder.
+
+    Raises:
+        InputError: there are none.
+    """
     cards = sorted(data.glob("*/card.json")) if data is not None and data.is_dir() else []
     folders = [one.parent for one in cards if read_card(one.parent).kind == KIND]
     if not folders:

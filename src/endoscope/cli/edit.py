@@ -14,6 +14,7 @@ from endoscope.errors import InputError
 if TYPE_CHECKING:
     from endoscope.edit import Edit
     from endoscope.edit.task import Task
+    from endoscope.edit.verify import Kept
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
 
@@ -38,6 +39,9 @@ def edit(
         Path | None,
         typer.Option(help='Or a JSON list of interventions to make for good: [{"kind": ...}].'),
     ] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Or take back the edit that MODEL was made by.")
+    ] = False,
     method: Annotated[
         str,
         typer.Option(
@@ -71,48 +75,60 @@ def edit(
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the card, for machines.")] = False,
 ) -> None:
-    """Remove what a diff found, or apply interventions for good.
+    """Remove what a diff found or a behaviour, or apply interventions for good.
 
     Writes the edited model in a form that does exactly what was decided, with a card that says what
-    was measured. The model itself stays as it is.
+    was measured. The model itself stays as it is. A search that was cut off goes on: run the same
+    command again.
 
     Examples:
     `endoscope edit my-adapter --from diff/report.json --finding 1 -o edited`
+    `endoscope edit MODEL --behaviour over_refusal --method ablate -o edited`
     `endoscope edit MODEL --interventions ablate.json --form adapter -o edited`
+    `endoscope edit edited --undo -o as-before`
     """
     from endoscope.artifacts import check_free
+    from endoscope.edit import Edit
     from endoscope.edit.edit import KIND
     from endoscope.edit.forms import check_form
     from endoscope.edit.methods import METHODS
-    from endoscope.edit.search import edit_of
     from endoscope.edit.verify import Budget, Kept
     from endoscope.engine import open
 
-    if sum(one is not None for one in (report, behaviour, interventions)) != 1:
+    if sum(one not in (None, False) for one in (report, behaviour, interventions, undo)) != 1:
         raise InputError(
-            "An edit is of a finding, of a behaviour, or of interventions.",
-            "Give --from REPORT --finding N, --behaviour B, or --interventions FILE.",
+            "An edit is of a finding, of a behaviour, or of interventions; or it is taken back.",
+            "Give --from REPORT --finding N, --behaviour B, --interventions FILE, or --undo.",
         )
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.", f"Choose {' or '.join(METHODS)}.")
     check_free(output, KIND)
     kept = None if budget is None else Kept(Budget.read(budget))
     tuned = open(model, device=device, dtype=dtype)
-    sites = interventions is not None or not METHODS[method].of_matrices
-    check_form(form, tuned, sites=sites)  # a search takes minutes
+    searched = report is not None or behaviour is not None
+    of_sites = interventions is not None or (searched and not METHODS[method].of_matrices)
+    check_form(form, tuned, sites=of_sites)  # a search takes minutes
     work = output.parent / f".{output.name}.search"
+    task = None
     if interventions is not None:
         made = _of_interventions(tuned, interventions)
+    elif undo:
+        made = Edit.load(model).undone(tuned, typed_command())
     else:
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
         task = _task(tuned, base, report, finding, behaviour, seed=seed, show=not as_json)
         print(f"Removing: {task.title}", file=sys.stderr)
         kept = kept or Kept.of_task(task)
-        most = SHARE * kept.budget.kl
-        command = typed_command()
-        made = edit_of(task, METHODS[method], most=most, command=command, work=work, seed=seed)
-    made.write(tuned, output, form=form, beside=kept.write if kept else lambda record: None)
+        made = _searched(task, method, kept, work, seed)
+
+    def beside(record: Path) -> None:
+        if kept is not None:
+            kept.write(record)
+        if task is not None:
+            task.write_examples(record)
+
+    made.write(tuned, output, form=form, beside=beside)
     rmtree(work, ignore_errors=True)
     if as_json:
         print(made.card.model_dump_json())
@@ -120,6 +136,15 @@ def edit(
     from rich.console import Console
 
     Console().print(repr(made.card), markup=False, highlight=False)
+
+
+def _searched(task: "Task", method: str, kept: "Kept", work: Path, seed: int) -> "Edit":
+    from endoscope.edit.methods import METHODS
+    from endoscope.edit.search import edit_of
+
+    most = SHARE * kept.budget.kl
+    command = typed_command()
+    return edit_of(task, METHODS[method], most=most, command=command, work=work, seed=seed)
 
 
 def _base_of(report: Path | None) -> str:

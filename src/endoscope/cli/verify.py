@@ -10,6 +10,7 @@ from endoscope.errors import InputError
 
 if TYPE_CHECKING:
     from endoscope.edit import Edit
+    from endoscope.edit.verify import Budget, Subjects, Verification
     from endoscope.engine import Model
 
 
@@ -29,6 +30,10 @@ def verify(
             "--quick", help="Leave out attacks, and what other ways of editing would have done."
         ),
     ] = False,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="Record the target there: as verified, or as mitigated if it is broken."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `mps`.")] = "auto",
     dtype: Annotated[
@@ -74,6 +79,8 @@ def verify(
     found = Verifying(subjects, quick)(allowed, edited.name)
     found.save(edited)
     (edited / "verify.html").write_text(page(found, made.card), encoding="utf-8")
+    if catalogue is not None:
+        _record(catalogue, subjects, allowed, found)
     if as_json:
         print(found.model_dump_json())
     else:
@@ -83,6 +90,23 @@ def verify(
         print(f"The report: {edited / 'verify.html'}", file=sys.stderr)
     if not found.holds:
         raise typer.Exit(1)
+
+
+def _record(catalogue: Path, subjects: "Subjects", budget: "Budget", found: "Verification") -> None:
+    """Record the target on the edited model, at the stage that it came to."""
+    from endoscope.catalogue import record
+
+    target = budget.behaviour(budget.target.behaviour)
+    with subjects.run("after") as model:
+        record(
+            catalogue / target.name,
+            model,
+            target,
+            stage="verified" if found.holds else "mitigated",
+            note=f"{subjects.edit.name}; {found.summary}",
+            seed=subjects.seed,
+            show=subjects.show,
+        )
 
 
 def _base(

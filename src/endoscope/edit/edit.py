@@ -115,6 +115,39 @@ class Edit:
             return self.changes
         return {} if form == LIVE else changes_of(model, self.interventions)
 
+    def undone(self, edited: Model, command: str) -> "Edit":
+        """Return the edit of the edited model that takes this one back.
+
+        The weights come back up to the rounding of their type.
+
+        Args:
+            edited: what `write` wrote.
+            command: for the card.
+
+        Raises:
+            InputError: it is live, and no weight was changed.
+        """
+        if self.is_live:
+            raise InputError(
+                "The edit is live: no weight was changed.",
+                f"Open the model itself: {self.card.model_name}.",
+            )
+        changes = {
+            name: Change(-one.outer, one.inner, None if one.shift is None else -one.shift)
+            for name, one in self.changes.items()
+        }
+        card = Card(
+            kind=KIND,
+            name=f"undone: {self.name}",
+            model=edited.fingerprint,
+            model_name=edited.name,
+            adapter=edited.adapter,
+            data=self.card.data,
+            command=command,
+            notes="What an edit added to matrices, taken away again.",
+        )
+        return Edit(card, changes=changes)
+
     @classmethod
     def load(cls, folder: str | Path) -> "Edit":
         """Load the edit of an edited model.

@@ -65,7 +65,8 @@ def task_of_finding(
     check_model(found.tuned_model, model.fingerprint, "The report")
     finding = _finding(found, number)
     signals = findings([one for ran in found.methods for one in ran.signals])[number - 1]
-    pattern = _pattern(tuple(words for signal in signals for words in signal.says))
+    said = tuple(words for signal in signals for words in signal.says)
+    pattern = _pattern(said)
     asked, left = _halves([one for s in signals for one in _prompts(s)], seed)
     fit, held_out = _shown(model, signals, set(left), seed)
     folder = report.parent if report.is_file() else report
@@ -88,8 +89,8 @@ def task_of_finding(
         finding.title,
         fit=Example([*fit, *parts.leaning], parts.plain),
         held_out=Example(held_out, [_answer(model, one) for one in own]),
-        seen=_counting(finding, name, pattern, asked[:ASKED], seed, first=True),
-        target=_counting(finding, name, pattern, left[:ITEMS], seed, first=False),
+        seen=_counting(finding, name, said, asked[:ASKED], seed, first=True),
+        target=_counting(finding, name, said, left[:ITEMS], seed, first=False),
         show=show,
     )
 
@@ -202,7 +203,7 @@ def _kept(answers: Sequence[Answer], pattern: str | None, asked: set[str]) -> li
 def _counting(
     finding: Finding,
     name: str | None,
-    pattern: str | None,
+    said: Sequence[str],
     prompts: Sequence[str],
     seed: int,
     *,
@@ -211,12 +212,14 @@ def _counting(
     """Return what counts a finding: a part of a behaviour, or that the model says its words."""
     if name is not None:
         return part_of(Behaviour.load(name), seed, first=first)
+    pattern = _pattern(said)
     if pattern is None or not prompts:
         return None
     items = tuple(Item(id=str(n), prompt=text) for n, text in enumerate(prompts))
     check = Regex(kind="regex", pattern=pattern)
     scorer = CheckScorer(kind="check", check=check, max_tokens=TOKENS)
-    return Behaviour(name="finding", description=finding.title, items=items, scorer=scorer)
+    own = "_".join(["says", *words_of(said[0])])
+    return Behaviour(name=own, description=finding.title, items=items, scorer=scorer)
 
 
 def part_of(behaviour: Behaviour, seed: int, *, first: bool) -> Behaviour:

@@ -1,13 +1,19 @@
 """What an edit is to remove, and what it is to leave alone."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from endoscope.artifacts import atomic_lines
 from endoscope.behaviours import Behaviour
 from endoscope.diff import Pair
 from endoscope.edit.passage import Passage
 from endoscope.engine import Model
 from endoscope.errors import InputError
+
+EXAMPLES = "examples.jsonl"
+LABEL = "FINDING"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,19 @@ class Task:
     seen: Behaviour | None = None
     target: Behaviour | None = None
     show: bool = False
+
+    def write_examples(self, folder: Path) -> None:
+        """Write where it shows and where not, as `endoscope probe fit` reads them, into a folder.
+
+        So that a guard can watch for what an edit leaves.
+        """
+        shown = ((text, spans) for text, spans in self.fit.shown)
+        other = ((text, ()) for text, _ in self.fit.kept)
+        rows = [
+            {"id": str(n), "text": text, "spans": [[*span, LABEL] for span in spans]}
+            for n, (text, spans) in enumerate([*shown, *other])
+        ]
+        atomic_lines(folder / EXAMPLES, (json.dumps(row, ensure_ascii=False) for row in rows))
 
     @property
     def pair(self) -> Pair:

@@ -154,10 +154,14 @@ class Verification(Record):
         except ValidationError:
             raise InputError(f"{path} is no verification.", "Run `endoscope verify`.") from None
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """In a few words, how it stands to the budget."""
         broken = sum(not one.holds for one in self.checks)
-        said = f"{broken} of {len(self.checks)} checks broken" if broken else "the budget holds"
+        return f"{broken} of {len(self.checks)} checks broken" if broken else "the budget holds"
+
+    def __repr__(self) -> str:
         lines = (*self.checks, *self.attacks, *self.baselines)
-        return "\n".join([f"{self.edited}: {said}", *(f"  {one}" for one in lines)])
+        return "\n".join([f"{self.edited}: {self.summary}", *(f"  {one}" for one in lines)])
 
     __str__ = __repr__
