@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test lint types unit docs pii-probes peers vllm test-vllm test-vllm-v1 test-vllm-v2 bench-tables clean
+.PHONY: help install demo demo-edit test lint types unit docs pii-probes peers vllm test-vllm test-vllm-v1 test-vllm-v2 bench-tables clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -22,6 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install    ## scrub a page of text and show what the probe saw; then serve, steer and read live
 	$(BIN)/python demo/scrub.py
 	$(BIN)/python demo/serve.py
+
+demo-edit: install ## find what a fine-tune changed, take it out, hold it to a budget, guard what is left (half an hour)
+	$(BIN)/python demo/edit.py
 
 test: install lint types unit ## lint, types and tests
 
