@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 from typing import NamedTuple
 
@@ -92,16 +93,18 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             show=options.show,
         )
         kept = Kept(_budget(spec, whole=method == DEFAULT))
+        work = output.parent / f".{output.name}.search"
         made = edit_of(
             task,
             chosen,
             most=SHARE * kept.budget.kl,
             command=f"endoscope bench edit, {folder.name}",
-            work=output.parent / f".{output.name}.search",
+            work=work,
         )
         seconds = perf_counter() - start
         form = "adapter" if chosen.of_matrices else LIVE
         made.write(tuned, output, form=form, beside=kept.write)
+        rmtree(work, ignore_errors=True)
     return Edited(folder.name, method, _verified(output, tuned, base, options), seconds)
 
 
