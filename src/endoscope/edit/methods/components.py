@@ -41,6 +41,10 @@ class Components:
         names, fit = list(self._deltas), task.fit
         self._shown = _mean([moments(one, names, fit.shown, show=task.show) for one in task.pair])
         self._kept = moments(task.model, names, fit.kept, show=task.show)
+        alike: dict[int, list[str]] = {}
+        for name, shown in self._shown.items():
+            alike.setdefault(id(shown), []).append(name)
+        self._alike = list(alike.values())
 
     def parts(self, settings: Mapping[str, float]) -> Parts:
         """Return the edit; its `strength` is how much what shows counts beside what is to stay."""
@@ -51,13 +55,15 @@ class Components:
         return strongest(trials, 0.01, 100.0)
 
     def _changes(self, strength: float) -> dict[str, Change]:
-        found, taken = {}, {}
-        for name, delta in self._deltas.items():
-            shown = self._shown[name]
-            if id(shown) not in taken:  # of matrices that read the same
-                taken[id(shown)] = _taken(shown, self._kept[name], 1 / strength)
-            right = delta.right.double() @ taken[id(shown)]
-            found[name] = Change(-delta.left.double() * delta.values.double(), right)
+        found = {}
+        for names in self._alike:  # matrices that read the same
+            shown, kept = self._shown[names[0]], self._kept[names[0]]
+            rights = [self._deltas[name].right.double() for name in names]
+            taken = _taken(torch.cat(rights), shown, kept, 1 / strength)
+            parts = torch.split(taken, [len(right) for right in rights])
+            for name, right in zip(names, parts, strict=True):
+                delta = self._deltas[name]
+                found[name] = Change(-delta.left.double() * delta.values.double(), right)
         return found
 
 
@@ -70,9 +76,9 @@ def _mean(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: means[id(first)] for name, first in found[0].items()}
 
 
-def _taken(shown: Tensor, kept: Tensor, keep: float) -> Tensor:
-    """Return `S (S + keep N)^-1`: the part of an input that nothing is added for any more."""
+def _taken(right: Tensor, shown: Tensor, kept: Tensor, keep: float) -> Tensor:
+    """Return `right S (S + keep N)^-1`: the part of what is read that nothing is added for."""
     both = shown + keep * kept
     both.diagonal().add_(RIDGE * both.diagonal().mean())
-    taken: Tensor = torch.linalg.solve(both, shown)
-    return taken.T  # both factors are symmetric
+    factor = torch.linalg.cholesky(both)
+    return torch.cholesky_solve(shown @ right.T, factor).T
