@@ -16,9 +16,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def says_full(error: Exception) -> bool:
-    """Whether an error of the system, or of safetensors, means that the disk is full."""
+    """Whether an error of the system, of safetensors or of numpy means that the disk is full."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
+    if re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # all that numpy says
+        return True
     # safetensors gives the number in the text only
     found = re.search(r"\(os error (\d+)\)", str(error))
     return found is not None and int(found[1]) in _FULL

@@ -91,7 +91,7 @@ def test_what_was_tried_is_not_tried_again(task: Task, tmp_path: Path) -> None:
     found = first.moved({"strength": 2.0}), first.begins({"strength": 2.0})
     assert len(calls) == 2
     with file.open("a") as cut:
-        cut.write('{"moved {\\"stre')  # a line that was being written when the work was cut off
+        cut.write('{"KL {\\"stre')  # a line that was being written when the work was cut off
     again = trials_of(task, file, lambda: calls.append(1))
     assert (again.moved({"strength": 2.0}), again.begins({"strength": 2.0})) == found
     assert len(calls) == 2
@@ -163,7 +163,7 @@ def test_erased_means_are_equal(task: Task) -> None:
 
 def settings_tried(file: Path) -> int:
     keys = [key for line in file.read_text().splitlines() for key in json.loads(line)]
-    return sum(key.startswith("moved") for key in keys)
+    return sum(key.startswith("KL") for key in keys)
 
 
 def test_a_search_for_an_ablation_goes_on(task: Task, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Trials:
 
     def moved(self, settings: Mapping[str, float]) -> float:
         """Return how far an edit moves what is kept: the mean KL in nats a token."""
-        return self._once("moved", settings, lambda: float(self.movements(settings).mean()))
+        return self._once("KL", settings, lambda: float(self.movements(settings).mean()))
 
     def movements(self, settings: Mapping[str, float]) -> Floats:
         """Return how far an edit moves each passage that is kept, `[passages]`."""
@@ -56,11 +56,11 @@ class Trials:
 
     def begins(self, settings: Mapping[str, float]) -> float:
         """Return how probable it is that the model begins it, where it began it before."""
-        return self._once("begins", settings, lambda: self._begins(settings))
+        return self._once("probability that it begins", settings, lambda: self._begins(settings))
 
     def left(self, settings: Mapping[str, float]) -> float:
         """Return the share of what rose over the base that an edit leaves; 0 if nobody can say."""
-        return self._once("left", settings, lambda: self._left(settings))
+        return self._once("share left", settings, lambda: self._left(settings))
 
     def is_gone(self, settings: Mapping[str, float]) -> bool:
         """Whether an edit leaves so little that it counts as gone."""
@@ -71,7 +71,8 @@ class Trials:
         if key not in self._known:
             self._known[key] = find()
             if self._task.show:
-                print(f"  {key}: {self._known[key]:.3g}", file=sys.stderr, flush=True)
+                told = ", ".join(f"{name} {number:g}" for name, number in settings.items())
+                print(f"{told or 'no edit'}: {what} {self._known[key]:.3g}", file=sys.stderr)
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({key: self._known[key]}) + "\n")
@@ -82,7 +83,7 @@ class Trials:
         if task.seen is None:
             return 0.0
         level = 0.0 if task.base is None else self._shows("base", task.base)
-        rise = self._shows("before", task.model) - level
+        rise = self._shows("model", task.model) - level
         if rise < SEEN:
             return 0.0
         with running(task.model, self._parts(settings)) as model:
@@ -92,7 +93,7 @@ class Trials:
         """Return how much of it a model shows that is not edited."""
         seen = self._task.seen
         assert seen is not None
-        return self._once(f"shows, {who}", {}, lambda: measure(model, seen).mean.value)
+        return self._once(f"shows in the {who}", {}, lambda: measure(model, seen).mean.value)
 
     @torch.no_grad()
     def _begins(self, settings: Mapping[str, float]) -> float:

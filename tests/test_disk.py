@@ -1,0 +1,26 @@
+"""A full disk is known by whoever says so."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from endoscope.disk import says_full
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("write", ["numpy", "python"])
+def test_a_full_disk_is_known(write: str) -> None:
+    with pytest.raises(OSError) as caught, FULL.open("wb", buffering=0) as file:
+        if write == "numpy":
+            np.zeros(1000).tofile(file)
+        else:
+            file.write(b"x")
+    assert says_full(caught.value)
+
+
+def test_other_errors_are_others() -> None:
+    assert not says_full(OSError("1000 requested and nothing else"))
+    assert not says_full(FileNotFoundError(2, "No such file"))
