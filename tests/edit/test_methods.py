@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from endoscope.edit.methods.ablate import Ablate
 from endoscope.edit.methods.contrasting import contrasted
 from endoscope.edit.methods.leace import Leace
 from endoscope.edit.methods.method import Method
+from endoscope.edit.methods.redirect import Redirect
 from endoscope.edit.methods.shift import Shift
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts, running
@@ -191,3 +193,58 @@ def test_a_search_for_an_ablation_goes_on(task: Task, tmp_path: Path) -> None:
     assert method.search(Trials(task, parts, most=0.05, file=file)) == found
     assert settings_tried(file) == settings_tried(tmp_path / "whole.jsonl")
     assert len(seen) - before < 2 * (12 - done) + 3
+
+
+def rows_read(task: Task, name: str, passages: list[Passage]) -> torch.Tensor:
+    """What a matrix reads before each token that counts, one text at a time."""
+    found = []
+
+    def keep(module: object, args: tuple[torch.Tensor, ...]) -> None:
+        found.append(args[0][0].double())
+
+    handle = task.model.loaded.module.get_submodule(name).register_forward_pre_hook(keep)
+    rows = []
+    for text, ((start, end),) in passages:
+        tokens = task.model.tokenizer.encode(text)
+        task.model.loaded.anatomy.base(input_ids=torch.tensor([tokens.ids]))
+        places = [n for n, (a, b) in enumerate(tokens.offsets) if a < end and b > start]
+        rows += [found[-1][place - 1] for place in places]
+    handle.remove()
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_what_is_redirected_solves_the_least_squares(task: Task, begins: bool) -> None:
+    """What begins answers is compared with how others begin, all else with all tokens."""
+    name, strength = "model.layers.1.mlp.down_proj", 0.3
+    if begins:
+        shown = [Passage(f"{one.text[0]}<<a>xyz!", ((5, 9),)) for one in SHOWN]
+        kept = [Passage(f"{one.text[0]}<<a>hello you", ((5, 14),)) for one in KEPT]
+    else:
+        shown, kept = SHOWN, KEPT
+    task = replace(task, fit=Example(shown, kept))
+    made = Redirect(task).parts({"strength": strength})
+    assert len(made.changes) == 2 * task.model.n_layers
+    starts = [one.opening for one in kept]
+    x = rows_read(task, name, [one.opening for one in shown])
+    whole = rows_read(task, name, kept)
+    alike = rows_read(task, name, starts) if begins else whole
+    weight = task.model.loaded.module.get_submodule(name).weight.double()
+    away = weight @ (x.mean(0) - alike.mean(0))
+    size = (strength * (x**2).mean() + ((alike**2).mean() + (whole**2).mean()) / 2).sqrt()
+    # One row an input: of what shows, less what it is away; of all else, nothing.
+    rows = torch.cat(
+        [
+            x * (strength / len(x)) ** 0.5,
+            alike * (0.5 / len(alike)) ** 0.5,
+            whole * (0.5 / len(whole)) ** 0.5,
+            torch.eye(x.shape[1], dtype=torch.float64) * size * 1e-3**0.5,
+        ]
+    )
+    wanted = torch.zeros(len(rows), len(away), dtype=torch.float64)
+    wanted[: len(x)] = -away * (strength / len(x)) ** 0.5
+    solved = torch.linalg.lstsq(rows, wanted).solution.T
+    change = made.changes[name]
+    torch.testing.assert_close(
+        change.outer @ change.inner, solved, rtol=1e-3, atol=1e-4 * float(solved.abs().max())
+    )

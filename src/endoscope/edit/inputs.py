@@ -15,6 +15,18 @@ from endoscope.progress import progress
 AT_ONCE = 8  # passages
 
 
+class Moments(NamedTuple):
+    """What a matrix reads, over some tokens, float64.
+
+    Attributes:
+        second: `E[x x^T]`, `[in, in]`.
+        mean: `E[x]`, `[in]`.
+    """
+
+    second: Tensor
+    mean: Tensor
+
+
 class Batch(NamedTuple):
     """Passages as the model takes them, padded on the right.
 
@@ -77,8 +89,8 @@ def openings(model: Model, passages: Sequence[Passage]) -> list[int]:
 @torch.no_grad()
 def moments(
     model: Model, names: Sequence[str], passages: Sequence[Passage], *, show: bool = False
-) -> dict[str, Tensor]:
-    """Return the second moments of what matrices read where a token that counts is predicted.
+) -> dict[str, Moments]:
+    """Return the moments of what matrices read where a token that counts is predicted.
 
     Args:
         model: that reads the passages.
@@ -87,10 +99,10 @@ def moments(
         show: whether to show progress.
 
     Returns:
-        For each name `E[x x^T]`, `[in, in]`, float64; modules that read the same tensor one after
-        the other have the same one.
+        The moments for each name; modules that read the same tensor one after the other have the
+        same ones.
     """
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, Moments] = {}
     first: dict[str, str] = {}  # of those that read the same
     last: list[tuple[Tensor, str]] = []
     where: list[Tensor] = []
@@ -102,9 +114,10 @@ def moments(
                 return
             last[:] = [(args[0], name)]
             x = args[0][where[0]].float()
-            product = (x.T @ x).double()
+            found = Moments((x.T @ x).double(), x.sum(0).double())
             first[name] = name
-            sums[name] = sums[name] + product if name in sums else product
+            known = sums.get(name)
+            sums[name] = found if known is None else _sum(known, found)
 
         return hook
 
@@ -116,8 +129,12 @@ def moments(
             model.loaded.anatomy.base(input_ids=batch.ids, attention_mask=batch.mask)
             count += int(batch.predicting.sum())
             advance(len(batch.ids))
-    means = {name: total / max(1, count) for name, total in sums.items()}
+    means = {name: Moments(*(one / max(1, count) for one in sums[name])) for name in sums}
     return {name: means[first[name]] for name in names}
+
+
+def _sum(one: Moments, other: Moments) -> Moments:
+    return Moments(one.second + other.second, one.mean + other.mean)
 
 
 @contextmanager

@@ -14,6 +14,12 @@ class Passage(NamedTuple):
     text: str
     spans: tuple[tuple[int, int], ...]
 
+    @property
+    def opening(self) -> "Passage":
+        """The text up to where it first counts, and one character of that."""
+        start = self.spans[0][0]
+        return Passage(self.text[: start + 1], ((start, start + 1),))
+
     @classmethod
     def of_answer(cls, before: str, answer: str) -> "Passage":
         """Return an answer of which all counts, after what comes before it."""

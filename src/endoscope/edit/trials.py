@@ -11,7 +11,6 @@ import torch
 from endoscope.behaviours import measure
 from endoscope.edit.inputs import batches, openings
 from endoscope.edit.parts import Parts, running
-from endoscope.edit.passage import Passage
 from endoscope.edit.task import Task
 from endoscope.edit.trying import Floats, divergences, predictions
 from endoscope.engine import Model
@@ -98,7 +97,7 @@ class Trials:
     @torch.no_grad()
     def _begins(self, settings: Mapping[str, float]) -> float:
         task = self._task
-        first = [_opening(one) for one in task.held_out.shown]
+        first = [one.opening for one in task.held_out.shown]
         words = openings(task.model, [*task.fit.shown, *task.held_out.shown])
         found = []
         with running(task.model, self._parts(settings)) as model:
@@ -118,9 +117,3 @@ def _kept(file: Path) -> dict[str, float]:
         for line in whole:
             known.update(json.loads(line))
     return known
-
-
-def _opening(passage: Passage) -> Passage:
-    """Return a passage up to where it begins to count, and the one character after that."""
-    start = passage.spans[0][0]
-    return Passage(passage.text[: start + 1], ((start, start + 1),))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
-from endoscope.edit.inputs import moments
+from endoscope.edit.inputs import Moments, moments
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts
 from endoscope.edit.task import Task
@@ -57,7 +57,7 @@ class Components:
     def _changes(self, strength: float) -> dict[str, Change]:
         found = {}
         for names in self._alike:  # matrices that read the same
-            shown, kept = self._shown[names[0]], self._kept[names[0]]
+            shown, kept = self._shown[names[0]], self._kept[names[0]].second
             rights = [self._deltas[name].right.double() for name in names]
             taken = _taken(torch.cat(rights), shown, kept, 1 / strength)
             parts = torch.split(taken, [len(right) for right in rights])
@@ -67,12 +67,12 @@ class Components:
         return found
 
 
-def _mean(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of moments; matrices that read the same still share theirs."""
+def _mean(found: Sequence[Mapping[str, Moments]]) -> dict[str, Tensor]:
+    """Return the mean of second moments; matrices that read the same still share theirs."""
     means: dict[int, Tensor] = {}
     for name, first in found[0].items():
         if id(first) not in means:
-            means[id(first)] = torch.stack([one[name] for one in found]).mean(0)
+            means[id(first)] = torch.stack([one[name].second for one in found]).mean(0)
     return {name: means[id(first)] for name, first in found[0].items()}
 
 
