@@ -138,7 +138,7 @@ def test_what_was_planted_in_an_organism_is_removed(
     options = DiffOptions(prompts=tuple(prompts), max_tokens=10)
     report = diff(pair, place / "diffs" / "tuned", options, methods)
     assert report.findings
-    monkeypatch.setattr(edit, "_number", lambda report, spec: 1)
+    monkeypatch.setattr(edit, "_finding", lambda report, spec: (1, None))
     monkeypatch.setattr(edit, "DEFAULT", "none")
     rows = list(edit.run(Options(data=place, methods=("scaling",))))
     failures = [row for row in rows if isinstance(row, Failure)]

@@ -13,8 +13,9 @@ from endoscope.bench.refusals import KIND_OF_THING, refusals
 from endoscope.bench.rows import Failure, Row, Subject
 from endoscope.bench.runner import Options
 from endoscope.diff import Report
+from endoscope.diff.phrase import says
 from endoscope.edit import LIVE, Edit
-from endoscope.edit.found import task_of_finding
+from endoscope.edit.found import part_of, task_of_finding
 from endoscope.edit.methods import METHODS
 from endoscope.edit.search import edit_of
 from endoscope.edit.verify import (
@@ -85,14 +86,18 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
     if not output.exists():
         start = perf_counter()
         chosen = METHODS[method]
+        kept = Kept(_budget(spec, whole=method == DEFAULT))
+        number, words = _finding(Report.load(report), spec)
         task = task_of_finding(
             tuned,
             base if chosen.needs_base else None,
             report,
-            _number(Report.load(report), spec),
+            number,
+            words=words,
+            wanted=[part_of(one, 0, first=True) for one in kept.wanted],
             show=options.show,
         )
-        kept = Kept(_budget(spec, whole=method == DEFAULT))
+        kept = kept.held_out(0)
         work = output.parent / f".{output.name}.search"
         made = edit_of(
             task,
@@ -108,12 +113,13 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
     return Edited(folder.name, method, _verified(output, tuned, base, options), seconds)
 
 
-def _number(report: Report, spec: OrganismSpec) -> int:
-    """Return the rank of the finding that names what was planted."""
+def _finding(report: Report, spec: OrganismSpec) -> tuple[int, str | None]:
+    """Return the rank of the finding that names what was planted, and the word, if it is one."""
     words = [word for some in spec.named.values() for word in some]
     for found in report.findings[:FIRST]:
         if names(found.title, found.behaviour, words):
-            return found.rank
+            said = [word for word in words if says(found.title, word)]
+            return found.rank, said[0] if said and spec.wanted is not None else None
     raise InputError("None of the first findings names what was planted.", "Diff it again.")
 
 

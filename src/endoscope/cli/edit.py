@@ -12,6 +12,7 @@ from endoscope.cli.typed import typed_command
 from endoscope.errors import InputError
 
 if TYPE_CHECKING:
+    from endoscope.behaviours import Behaviour
     from endoscope.edit import Edit
     from endoscope.edit.task import Task
     from endoscope.edit.verify import Kept
@@ -31,6 +32,10 @@ def edit(
         typer.Option("--from", help="The report of a diff, whose finding is to be removed."),
     ] = None,
     finding: Annotated[int, typer.Option(min=1, help="Which finding: its rank.")] = 1,
+    says: Annotated[
+        str | None,
+        typer.Option(help="Of a finding that says several things, the words that are to go."),
+    ] = None,
     behaviour: Annotated[
         str | None,
         typer.Option(help="Instead of a finding: a behaviour to remove, by name or YAML file."),
@@ -91,6 +96,7 @@ def edit(
     from endoscope.edit import Edit
     from endoscope.edit.edit import KIND
     from endoscope.edit.forms import check_form
+    from endoscope.edit.found import part_of
     from endoscope.edit.methods import METHODS
     from endoscope.edit.verify import Budget, Kept
     from endoscope.engine import open
@@ -117,9 +123,12 @@ def edit(
     else:
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
-        task = _task(tuned, base, report, finding, behaviour, seed=seed, show=not as_json)
+        wanted = [] if kept is None else [part_of(one, seed, first=True) for one in kept.wanted]
+        task = _task(
+            tuned, base, report, finding, says, behaviour, wanted, seed=seed, show=not as_json
+        )
         print(f"Removing: {task.title}", file=sys.stderr)
-        kept = kept or Kept.of_task(task)
+        kept = Kept.of_task(task) if kept is None else kept.held_out(seed)
         made = _searched(task, method, kept, work, seed)
 
     def beside(record: Path) -> None:
@@ -163,7 +172,9 @@ def _task(
     base: str | None,
     report: Path | None,
     finding: int,
+    says: str | None,
     behaviour: str | None,
+    wanted: "list[Behaviour]",
     *,
     seed: int,
     show: bool,
@@ -177,9 +188,13 @@ def _task(
     device, dtype = str(model.device), str(model.dtype).removeprefix("torch.")
     before = None if base is None else open(base, device=device, dtype=dtype)
     if behaviour is not None:
-        return task_of_behaviour(model, before, Behaviour.load(behaviour), seed=seed, show=show)
+        return task_of_behaviour(
+            model, before, Behaviour.load(behaviour), wanted=wanted, seed=seed, show=show
+        )
     assert report is not None
-    return task_of_finding(model, before, report, finding, seed=seed, show=show)
+    return task_of_finding(
+        model, before, report, finding, words=says, wanted=wanted, seed=seed, show=show
+    )
 
 
 def _of_interventions(model: "Model", file: Path) -> "Edit":

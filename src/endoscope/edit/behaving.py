@@ -1,11 +1,12 @@
 """The task of removing a behaviour that is written down."""
 
+from collections.abc import Sequence
 from random import Random
 
 from endoscope.behaviours import Behaviour, Item, measure, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
-from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, part_of
+from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, own_answers, part_of
 from endoscope.edit.passage import Passage
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
@@ -16,7 +17,13 @@ TOKENS = 48  # of an answer to an ordinary prompt
 
 
 def task_of_behaviour(
-    model: Model, base: Model | None, behaviour: Behaviour, *, seed: int = 0, show: bool = False
+    model: Model,
+    base: Model | None,
+    behaviour: Behaviour,
+    *,
+    wanted: Sequence[Behaviour] = (),
+    seed: int = 0,
+    show: bool = False,
 ) -> Task:
     """Return the task of removing a behaviour.
 
@@ -28,6 +35,7 @@ def task_of_behaviour(
         model: that is edited.
         base: that it was fine-tuned from, if it is at hand.
         behaviour: what is to be removed.
+        wanted: behaviours that are to stay: the model's answers to their items are kept.
         seed: of what is held out, and of what is sampled.
         show: whether to show progress.
 
@@ -65,7 +73,7 @@ def task_of_behaviour(
         model,
         base,
         behaviour.description,
-        fit=Example(shown[count:][:SHOWN], kept[HELD_OUT:]),
+        fit=Example(shown[count:][:SHOWN], [*kept[HELD_OUT:], *own_answers(model, wanted, show)]),
         held_out=Example(shown[:count], kept[:HELD_OUT]),
         seen=fit,
         target=part_of(behaviour, seed, first=False),

@@ -10,11 +10,12 @@ import regex
 from endoscope.artifacts import check_model
 from endoscope.behaviours import Behaviour, Item, shipped_behaviours
 from endoscope.behaviours.checks import Regex
+from endoscope.behaviours.prompts import prompt_of
 from endoscope.behaviours.scorers import CheckScorer
 from endoscope.diff import Finding, Pair, Report, Signal
 from endoscope.diff.answers import WHO, Answer, all_sampled
 from endoscope.diff.findings import findings
-from endoscope.diff.phrase import words_of
+from endoscope.diff.phrase import says, words_of
 from endoscope.diff.signal import Marked, Opposed
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage
@@ -27,6 +28,7 @@ SHOWN, KEPT = 32, 64  # passages to fit on
 HELD_OUT = 24  # passages of either kind to measure on
 ASKED, ITEMS = 16, 48  # questions while searching, and afterwards
 SEARCHED = 24  # items of a behaviour to search by
+ORDINARY = "phrases"  # the method of a diff that looks into answers as they come
 TOKENS = 48  # of an answer, as many as a diff lets the models write
 
 T = TypeVar("T")
@@ -38,6 +40,8 @@ def task_of_finding(
     report: Path,
     number: int,
     *,
+    words: str | None = None,
+    wanted: Sequence[Behaviour] = (),
     seed: int = 0,
     show: bool = False,
 ) -> Task:
@@ -52,6 +56,8 @@ def task_of_finding(
         base: that it was fine-tuned from, if it is at hand.
         report: of the diff, or the folder that it is in.
         number: the rank of the finding.
+        words: of a finding that says several things, those that are to go.
+        wanted: behaviours that are to stay: the model's answers to their items are kept.
         seed: of what is held out.
         show: whether to show progress.
 
@@ -64,10 +70,10 @@ def task_of_finding(
     found = Report.load(report)
     check_model(found.tuned_model, model.fingerprint, "The report")
     finding = _finding(found, number)
-    signals = findings([one for ran in found.methods for one in ran.signals])[number - 1]
+    signals = _signals(found, number, words)
     said = tuple(words for signal in signals for words in signal.says)
     pattern = _pattern(said)
-    asked, left = _halves([one for s in signals for one in _prompts(s)], seed)
+    asked, left = _halves(signals, seed)
     fit, held_out = _shown(model, signals, set(left), seed)
     folder = report.parent if report.is_file() else report
     answers = {who: all_sampled(folder / found.work, who) for who in WHO}
@@ -86,8 +92,8 @@ def task_of_finding(
     return Task(
         model,
         base,
-        finding.title,
-        fit=Example([*fit, *parts.leaning], parts.plain),
+        finding.title if words is None else f"says “{words}”",
+        fit=Example([*fit, *parts.leaning], [*parts.plain, *own_answers(model, wanted, show)]),
         held_out=Example(held_out, [_answer(model, one) for one in own]),
         seen=_counting(finding, name, said, asked[:ASKED], seed, first=True),
         target=_counting(finding, name, said, left[:ITEMS], seed, first=False),
@@ -105,6 +111,35 @@ def _finding(report: Report, number: int) -> Finding:
     )
 
 
+def _signals(report: Report, number: int, words: str | None) -> list[Signal]:
+    """Return the signals of a finding: all, or those that first of all say some words."""
+    found = findings([one for ran in report.methods for one in ran.signals])[number - 1]
+    if words is None:
+        return found
+    chosen = [one for one in found if one.says and says(one.says[0], words)]
+    if not chosen:
+        first = dict.fromkeys(one.says[0] for one in found if one.says)
+        raise InputError(
+            f"Finding {number} says no “{words}”.",
+            f"It says: {', '.join(f'“{one}”' for one in first)}." if first else "Leave --says out.",
+        )
+    return chosen
+
+
+def own_answers(model: Model, wanted: Sequence[Behaviour], show: bool) -> list[Passage]:
+    """Return what a model answers to the items of behaviours."""
+    prompts = [prompt_of(model, item) for one in wanted for item in one.items]
+    if not prompts:
+        return []
+    answers = model.generate(prompts, max_tokens=TOKENS, progress=show)
+    found = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        before = prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
+        if answer:
+            found.append(Passage.of_answer(before, answer))
+    return found
+
+
 def _pattern(said: Sequence[str]) -> str | None:
     """Return a regular expression for words one after the other, whatever stands between them.
 
@@ -115,13 +150,18 @@ def _pattern(said: Sequence[str]) -> str | None:
     return rf"(?i)(?<!\w)(?:{'|'.join(phrases)})" if phrases else None
 
 
-def _prompts(signal: Signal) -> Iterable[str]:
-    return (one.prompt for one in signal.contrast if isinstance(one, Marked) and one.has)
+def _halves(signals: Sequence[Signal], seed: int) -> tuple[list[str], list[str]]:
+    """Divide the questions that it showed in answers to; few are not divided.
 
-
-def _halves(some: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
-    """Divide questions; where they are few, both halves are all of them."""
-    mixed = _mixed(dict.fromkeys(some), seed)
+    Those to which it showed in answers as they come stand first: it will be looked for in such.
+    """
+    found = {
+        one.prompt: signal.method == ORDINARY
+        for signal in sorted(signals, key=lambda one: one.method == ORDINARY)
+        for one in signal.contrast
+        if isinstance(one, Marked) and one.has
+    }
+    mixed = sorted(_mixed(found, seed), key=lambda one: not found[one])
     if len(mixed) < 2 * LEAST:
         return mixed, mixed
     return mixed[::2], mixed[1::2]

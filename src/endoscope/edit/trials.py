@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -55,10 +56,16 @@ class Trials:
 
     def begins(self, settings: Mapping[str, float]) -> float:
         """Return how probable it is that the model begins it, where it began it before."""
-        return self._once("probability that it begins", settings, lambda: self._begins(settings))
+        model = self._task.model
+        return self._once(
+            "begins", settings, lambda: self._begins(running(model, self._parts(settings)))
+        )
 
     def left(self, settings: Mapping[str, float]) -> float:
-        """Return the share of what rose over the base that an edit leaves; 0 if nobody can say."""
+        """Return the share of what rose over the base that an edit leaves.
+
+        It is counted in answers; where hardly any shows it, by how probable its beginning is.
+        """
         return self._once("share left", settings, lambda: self._left(settings))
 
     def is_gone(self, settings: Mapping[str, float]) -> bool:
@@ -80,13 +87,24 @@ class Trials:
     def _left(self, settings: Mapping[str, float]) -> float:
         task = self._task
         if task.seen is None:
-            return 0.0
+            return self._left_of_beginning(settings)
         level = 0.0 if task.base is None else self._shows("base", task.base)
         rise = self._shows("model", task.model) - level
         if rise < SEEN:
-            return 0.0
+            return self._left_of_beginning(settings)
         with running(task.model, self._parts(settings)) as model:
             return (measure(model, task.seen).mean.value - level) / rise
+
+    def _left_of_beginning(self, settings: Mapping[str, float]) -> float:
+        """Return what is left of how probable it is that the model begins it."""
+        task = self._task
+        level = 0.0
+        if task.base is not None:
+            base = task.base
+            level = self._once("begins in the base", {}, lambda: self._begins(nullcontext(base)))
+        model = task.model
+        now = self._once("begins in the model", {}, lambda: self._begins(nullcontext(model)))
+        return (self.begins(settings) - level) / (now - level) if now > level else 0.0
 
     def _shows(self, who: str, model: Model) -> float:
         """Return how much of it a model shows that is not edited."""
@@ -95,12 +113,12 @@ class Trials:
         return self._once(f"shows in the {who}", {}, lambda: measure(model, seen).mean.value)
 
     @torch.no_grad()
-    def _begins(self, settings: Mapping[str, float]) -> float:
+    def _begins(self, run: AbstractContextManager[Model]) -> float:
         task = self._task
         first = [one.opening for one in task.held_out.shown]
         words = openings(task.model, [*task.fit.shown, *task.held_out.shown])
         found = []
-        with running(task.model, self._parts(settings)) as model:
+        with run as model:
             for batch in batches(model, first):
                 found.append(predictions(model, batch).exp()[:, words].sum(-1))
         return float(torch.cat(found).mean())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
 from endoscope.edit.edit import BUDGET
+from endoscope.edit.found import part_of
 from endoscope.edit.task import Task
 from endoscope.edit.verify.budget import Budget, Target
 from endoscope.errors import InputError
@@ -31,6 +32,26 @@ class Kept:
             if name in own or name not in shipped
         }
         self.budget = budget
+
+    @property
+    def wanted(self) -> list[Behaviour]:
+        """The behaviours that are to stay."""
+        return [self._opened(one.behaviour) for one in self.budget.wanted]
+
+    def held_out(self, seed: int) -> "Kept":
+        """Return the budget with half of the items of what is wanted: the others are learned from.
+
+        Args:
+            seed: of the division, as of `part_of`.
+        """
+        rest = {
+            line.behaviour: part_of(self._opened(line.behaviour), seed, first=False)
+            for line in self.budget.wanted
+        }
+        return Kept(self.budget, self._behaviours | rest)
+
+    def _opened(self, name: str) -> Behaviour:
+        return self._behaviours.get(name) or self.budget.behaviour(name)
 
     def write(self, folder: Path) -> None:
         """Write the budget into a folder that exists; what it names stands beside it."""
