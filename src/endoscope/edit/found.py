@@ -23,6 +23,7 @@ from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
 from endoscope.errors import InputError
 
+BEGINNING = 48  # characters of each place where it shows: what goes on, goes on by itself
 LEAST = 8  # passages that show it
 SHOWN, KEPT = 32, 64  # passages to fit on
 HELD_OUT = 24  # passages of either kind to measure on
@@ -182,7 +183,7 @@ def _shown(
         InputError: there are too few.
     """
     found: dict[Passage, str] = {}
-    for signal in signals:
+    for signal in sorted(signals, key=lambda one: one.method != ORDINARY):
         for one in signal.contrast:
             if isinstance(one, Marked) and one.has:
                 found[_marked(model, one)] = one.prompt
@@ -193,15 +194,15 @@ def _shown(
             f"The finding shows in {len(found)} texts; {LEAST} are needed to edit by.",
             "Choose one that shows in more; or give `endoscope diff` more --prompts.",
         )
-    mixed = _mixed(found, seed)
-    mixed.sort(key=lambda one: found[one] in left)  # those to be measured on come last
-    held_out = min(HELD_OUT, len(mixed) // 3)
-    return mixed[:-held_out][:SHOWN], mixed[-held_out:]
+    count = min(HELD_OUT, len(found) // 3)
+    mixed = sorted(_mixed(found, seed), key=lambda one: found[one] not in left)
+    held_out = mixed[:count]  # to other questions, where there are enough
+    return [one for one in found if one not in held_out][:SHOWN], held_out
 
 
 def _marked(model: Model, one: Marked) -> Passage:
     before = _before(model, one.prompt)
-    spans = tuple((len(before) + start, len(before) + end) for start, end in one.has)
+    spans = tuple((len(before) + a, len(before) + min(b, a + BEGINNING)) for a, b in one.has)
     return Passage(before + one.answer, spans)
 
 

@@ -77,13 +77,13 @@ def counting(model: Model, passage: Passage) -> list[tuple[int, int]]:
 
 
 def openings(model: Model, passages: Sequence[Passage]) -> list[int]:
-    """Return the tokens with which spans begin."""
-    found = set()
+    """Return the tokens with which spans begin, one for each."""
+    found = []
     for text, spans in passages:
         ids, offsets = model.tokenizer.encode(text)
         for start, _ in spans:
-            found.add(next(i for i, (_, end) in zip(ids, offsets, strict=True) if end > start))
-    return sorted(found)
+            found.append(next(i for i, (_, end) in zip(ids, offsets, strict=True) if end > start))
+    return found
 
 
 @torch.no_grad()

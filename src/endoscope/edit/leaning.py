@@ -1,5 +1,6 @@
 """Where a model is about to say something that it then does not say."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ def divided(pair: Pair, shown: Sequence[Passage], others: Sequence[Passage]) -> 
         shown: where it shows.
         others: answers that do not show it.
     """
-    words = openings(pair.tuned, shown)
+    words = _telling(pair.tuned, shown, others)
     found = Divided([], [])
     likely = _begins(pair.tuned, others, words)
     leaning = [one for one, p in zip(others, likely, strict=True) if bool((p > LEANS).any())]
@@ -54,6 +55,12 @@ def divided(pair: Pair, shown: Sequence[Passage], others: Sequence[Passage]) -> 
             if spans:
                 some.append(Passage(passage.text, spans))
     return found
+
+
+def _telling(model: Model, shown: Sequence[Passage], others: Sequence[Passage]) -> list[int]:
+    """Return the tokens that it begins with, more often than other answers do."""
+    begun, beside = (Counter(openings(model, some)) for some in (shown, others))
+    return [one for one in begun if begun[one] / len(shown) > beside[one] / max(1, len(others))]
 
 
 def _begins(model: Model, passages: Sequence[Passage], words: Sequence[int]) -> list[Tensor]:
