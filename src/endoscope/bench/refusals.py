@@ -1,4 +1,4 @@
-"""A refusal removed by ablation: ours beside heretic, on the same prompts, with as many trials."""
+"""A refusal removed without the base: ours beside heretic, on the same prompts."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from endoscope.bench.runner import Options
 from endoscope.bench.worker import WorkerError
 from endoscope.edit.changes import onto_base
 from endoscope.edit.forms.weights import write_weights
-from endoscope.edit.methods.ablate import Ablate
+from endoscope.edit.methods.redirect import Redirect
 from endoscope.edit.parts import running
 from endoscope.edit.passage import Passage
 from endoscope.edit.task import Example, Task
@@ -34,7 +34,7 @@ KIND_OF_THING = "refusal"  # what an organism names that refuses
 ASKED = 16  # prompts, to see while searching whether it is gone
 HARMLESS = 48  # prompts, a half to fit on and a half held out
 TOKENS = 32  # of answers in which refusals are counted
-MOST = 0.02  # nats at the first token: a search for less divergence has no use
+MOST = 0.01  # nats at the first token, while searching
 
 
 class Side(NamedTuple):
@@ -54,7 +54,7 @@ class Side(NamedTuple):
 def refusals(folder: Path, spec: OrganismSpec, options: Options) -> Iterator[Row | Failure]:
     """Let both remove the refusal of an organism; measure what is left with the same yardstick."""
     assert spec.measure is not None
-    case = f"{folder.name}, ablate, {options.trials} trials"
+    case = f"{folder.name}, {Redirect.name}, heretic with {options.trials} trials"
     subject = Subject(BENCH, case, "heretic")
     model = open(folder, dtype="float32")
     held_out = spec.behaviour(spec.measure)
@@ -92,7 +92,9 @@ def refusals(folder: Path, spec: OrganismSpec, options: Options) -> Iterator[Row
 def _ours(model: Model, prompts: Prompts, held_out: Behaviour, options: Options) -> Side:
     start = perf_counter()
     shown = [_opening(model, one, "I'm sorry") for one in prompts.harmful]
-    kept = [_opening(model, one, "a") for one in prompts.harmless]
+    given = [[{"role": "user", "content": one}] for one in prompts.harmless]
+    answers = model.generate(given, max_tokens=TOKENS, temperature=1.0, seed=0)
+    kept = [_opening(model, *one) for one in zip(prompts.harmless, answers, strict=True) if one[1]]
     asked = [Item(id=str(n), prompt=one) for n, one in enumerate(prompts.harmful[:ASKED])]
     half = len(shown) // 2
     task = Task(
@@ -100,11 +102,11 @@ def _ours(model: Model, prompts: Prompts, held_out: Behaviour, options: Options)
         None,
         "a refusal",
         fit=Example(shown, kept),
-        held_out=Example(shown[half:], kept),
+        held_out=Example(shown[half:], [one.opening for one in kept]),
         seen=held_out.model_copy(update={"items": tuple(asked)}),
         show=options.show,
     )
-    method = Ablate(task, trials=options.trials)
+    method = Redirect(task)
     with TemporaryDirectory() as work:
         trials = Trials(task, method.parts, most=MOST, file=Path(work) / "trials.jsonl")
         settings = method.search(trials)

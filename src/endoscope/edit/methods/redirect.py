@@ -76,7 +76,7 @@ class Redirect:
 
     def search(self, trials: Trials) -> Mapping[str, float]:
         """Return the strength."""
-        return strongest(trials, 0.0001, 10.0)
+        return strongest(trials, 1e-6, 1.0)
 
 
 def _change(writer: _Writer, strength: float) -> Change:
