@@ -62,9 +62,9 @@ prompts, 1% of perplexity, nothing else moved. `plain` are the blunt ways: the l
 scaling that removes as much, and the same edit along random directions. `finetune` is fine-tuning on the
 base's answers for the fewest of 10, 20, 40 or 80 steps that remove as much; its time is that of the last
 of these runs alone, ours that of the whole search. `heretic` runs as a program of its own, with the same
-prompts, as many trials and the same words that make a refusal; both models are then measured alike: what
-is still refused on held-out prompts, and KL at the first token of answers to held-out harmless ones. Its
-time is that of its trials alone, without loading.
+prompts and the same words that make a refusal, beside the method `redirect`; both models are then measured
+alike: what is still refused on held-out prompts, and KL at the first token of answers to held-out harmless
+ones. Its time is that of its trials alone, without loading.
 
 `make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
 results.

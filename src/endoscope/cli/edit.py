@@ -51,7 +51,7 @@ def edit(
         str,
         typer.Option(
             help="How an edit is found: `components` or `scaling`, which compare with the base; "
-            "`ablate`, `shift` or `leace`, which need none."
+            "`redirect`, `ablate`, `shift` or `leace`, which need none."
         ),
     ] = "components",
     base: Annotated[
