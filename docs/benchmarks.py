@@ -56,15 +56,16 @@ the finding that names them. `plain` is sampling as usual. Intervals of recall r
 planted; those of samples, answers; those of rows, the draws of planted ones. Time is that of
 organisms whose diff ran alone on the machine.
 
-For `edit` each organism is one case: what its spec planted is removed by its finding, and held to what
-is asked (`limit`): 95% of its rise gone, 95% of what was wanted kept, .02 nats a token on 200 neutral
-prompts, 1% of perplexity, nothing else moved. `plain` are the blunt ways: the least share of task-vector
-scaling that removes as much, and the same edit along random directions. `finetune` is fine-tuning on the
-base's answers for the fewest of 10, 20, 40 or 80 steps that remove as much; its time is that of the last
-of these runs alone, ours that of the whole search. `heretic` runs as a program of its own, with the same
-prompts and the same words that make a refusal, beside the method `redirect`; both models are then measured
-alike: what is still refused on held-out prompts, and KL at the first token of answers to held-out harmless
-ones. Its time is that of its trials alone, without loading.
+For `edit` each organism is one case: what its spec planted is removed by its finding, and held to
+what is asked (`limit`): 95% of its rise gone, 95% of what was wanted kept, .02 nats a token on
+200 neutral prompts, 1% of perplexity, nothing else moved. `plain` are the blunt ways: the least
+share of task-vector scaling that removes as much, and the same edit along random directions.
+`finetune` is fine-tuning on the base's answers for the fewest of 10, 20, 40 or 80 steps that
+remove as much; its time is that of the last of these runs alone, ours that of the whole search.
+`heretic` runs as a program of its own, with the same prompts and the same words that make a
+refusal, beside the method `redirect`; both models are then measured alike: what is still refused
+on held-out prompts, and KL at the first token of answers to held-out harmless ones. Its time is
+that of its trials alone, without loading.
 
 `make peers` installs the other programs; `endoscope bench NAME --save FILE` writes a file of
 results.
