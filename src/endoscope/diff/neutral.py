@@ -28,12 +28,15 @@ def raised(ran: Ran, neutral: Ran) -> Ran:
     )
 
 
+ROUNDING = 1 + 1e-9  # of a floor: what the neutral one does just as much is not above it
+
+
 def _raised(signal: Signal, neutral: Sequence[Signal]) -> Signal:
     alike = [one.strength for one in neutral if one.behaviour == signal.behaviour]
     strength = max(alike, default=0.0)
     return signal.model_copy(
         update={
-            "noise_floor": signal.noise_floor * max(1.0, strength),
+            "noise_floor": signal.noise_floor * max(1.0, strength * ROUNDING),
             "evidence": {**signal.evidence, "strength in the neutral one": round(strength, 3)},
         }
     )

@@ -62,7 +62,7 @@ class Task:
         shown = ((text, spans) for text, spans in self.fit.shown)
         other = ((text, ()) for text, _ in self.fit.kept)
         rows = [
-            {"id": str(n), "text": text, "spans": [[*span, LABEL] for span in spans]}
+            {"id": str(n), "text": text, "spans": [[*span, LABEL] for span in _joined(spans)]}
             for n, (text, spans) in enumerate([*shown, *other])
         ]
         atomic_lines(folder / EXAMPLES, (json.dumps(row, ensure_ascii=False) for row in rows))
@@ -77,3 +77,14 @@ class Task:
         if self.base is None:
             raise InputError("The base is not at hand.", "Give the model that was fine-tuned.")
         return Pair.of(self.base, self.model)
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans of which none overlaps another, in order: tokens may share a character."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
