@@ -50,9 +50,7 @@ class Neutral:
             after: runs the other model.
         """
         texts = self._passages
-        first = [
-            one._replace(spans=((start, start + 1),)) for one in texts for start, _ in one.spans
-        ]
+        first = [one.opening for one in texts]
         return Moved(*(divergences(self._subjects.before, after, some) for some in (texts, first)))
 
     @cached_property
