@@ -1,6 +1,6 @@
 """An item as the model takes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from endoscope.behaviours.item import Item
 from endoscope.engine import Model
@@ -40,11 +40,16 @@ def answers(
 
 def extended(item: Item, text: str) -> Item:
     """Return the item with a text added to what the user said last."""
+    return reworded(item, lambda said: said + text)
+
+
+def reworded(item: Item, change: Callable[[str], str]) -> Item:
+    """Return the item with what the user said last put another way."""
     if item.messages is None:
-        return item.model_copy(update={"prompt": str(item.prompt) + text})
+        return item.model_copy(update={"prompt": change(str(item.prompt))})
     last = item.messages[-1]
-    longer = last.model_copy(update={"content": last.content + text})
-    return item.model_copy(update={"messages": (*item.messages[:-1], longer)})
+    changed = last.model_copy(update={"content": change(last.content)})
+    return item.model_copy(update={"messages": (*item.messages[:-1], changed)})
 
 
 def answer_after(prompt: Text, answer: str) -> str:

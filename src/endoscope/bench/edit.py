@@ -29,6 +29,7 @@ from endoscope.edit.verify import (
     Verifying,
     Wanted,
 )
+from endoscope.edit.verify.baselines import FINE_TUNING
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec, spec_of
@@ -168,10 +169,11 @@ def _rows(one: Edited) -> Iterator[Row]:
         elif check.role == "predictions":
             yield _divergence(one, check)
         elif check.role == "text" and check.before is not None:
-            ratio = 1.01 * check.before.value / check.after.value
+            most = (1 + one.found.budget.perplexity) * check.before.value
+            ratio = most / check.after.value
             subject = _subject(one, "perplexity of plain prose")
             estimate = Estimate(ratio, ratio, ratio)
-            yield subject.row(check.after.value, 1.01 * check.before.value, estimate, "")
+            yield subject.row(check.after.value, most, estimate, "")
     for role, case in (("capability", "capabilities that fell"), ("other", "others that moved")):
         some = [check for check in checks if check.role == role]
         if not some:
@@ -206,7 +208,7 @@ def _divergence(one: Edited, check: Check) -> Row:
 
 def _beside(one: Edited, ours: Baseline, other: Baseline) -> Iterator[Row]:
     """Yield how much less ours moves predictions, with what either removes and keeps."""
-    against = "finetune" if other.name == "fine-tuning away" else "plain"
+    against = "finetune" if other.name == FINE_TUNING else "plain"
     case = f"KL; {other.name} removes {_told(other)}, ours {_told(ours)}"
     ratio = other.kl.value / max(ours.kl.value, 1e-6)
     low, high = other.kl.low / max(ours.kl.high, 1e-6), other.kl.high / max(ours.kl.low, 1e-6)

@@ -9,12 +9,11 @@ from torch import Tensor
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import Moments, moments
+from endoscope.edit.methods.least_squares import solved
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts
 from endoscope.edit.task import Task
 from endoscope.edit.trials import Trials
-
-RIDGE = 1e-3  # of the mean variance of an input, added in every direction
 
 
 class Components:
@@ -59,7 +58,7 @@ class Components:
         for names in self._alike:  # matrices that read the same
             shown, kept = self._shown[names[0]], self._kept[names[0]].second
             rights = [self._deltas[name].right.double() for name in names]
-            taken = _taken(torch.cat(rights), shown, kept, 1 / strength)
+            taken = solved(shown + kept / strength, torch.cat(rights) @ shown)
             parts = torch.split(taken, [len(right) for right in rights])
             for name, right in zip(names, parts, strict=True):
                 delta = self._deltas[name]
@@ -74,11 +73,3 @@ def _mean(found: Sequence[Mapping[str, Moments]]) -> dict[str, Tensor]:
         if id(first) not in means:
             means[id(first)] = torch.stack([one[name].second for one in found]).mean(0)
     return {name: means[id(first)] for name, first in found[0].items()}
-
-
-def _taken(right: Tensor, shown: Tensor, kept: Tensor, keep: float) -> Tensor:
-    """Return `right S (S + keep N)^-1`: the part of what is read that nothing is added for."""
-    both = shown + keep * kept
-    both.diagonal().add_(RIDGE * both.diagonal().mean())
-    factor = torch.linalg.cholesky(both)
-    return torch.cholesky_solve(shown @ right.T, factor).T

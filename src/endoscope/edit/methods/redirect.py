@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import Moments, moments
+from endoscope.edit.methods.least_squares import solved
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts
 from endoscope.edit.passage import Passage
@@ -16,7 +16,6 @@ from endoscope.edit.trials import Trials
 from endoscope.errors import InputError
 from endoscope.models.matrices import matrix_at
 
-RIDGE = 1e-3  # of the mean variance of an input, added in every direction
 LIKE = 4  # characters before a place by which it is told whether an answer begins there
 
 
@@ -56,10 +55,11 @@ class Redirect:
         names = _names(task)
         openings = [one.opening for one in fit.shown]
         starts = [one.opening for one in fit.kept]
-        alike = starts if _begin_answers(openings, starts) else fit.kept
         shown = moments(model, names, openings, show=task.show)
-        like = moments(model, names, alike, show=task.show)
         kept = moments(model, names, fit.kept, show=task.show)
+        like = kept
+        if _begin_answers(openings, starts):
+            like = moments(model, names, starts, show=task.show)
         self._writers = {
             name: _Writer(
                 matrix_at(module, name).whole @ (shown[name].mean - like[name].mean),
@@ -81,10 +81,7 @@ class Redirect:
 
 def _change(writer: _Writer, strength: float) -> Change:
     both = strength * writer.shown.second + writer.kept
-    both.diagonal().add_(RIDGE * both.diagonal().mean())
-    mean = strength * writer.shown.mean[:, None]
-    inner = torch.cholesky_solve(mean, torch.linalg.cholesky(both)).T
-    return Change(-writer.away[:, None], inner)
+    return Change(-writer.away[:, None], solved(both, strength * writer.shown.mean[None]))
 
 
 def _names(task: Task) -> list[str]:

@@ -1,5 +1,6 @@
 """How strong an edit of one number is to be: as strong as it may, or as it must."""
 
+from collections.abc import Callable
 from math import exp, log
 
 from endoscope.edit.trials import Trials
@@ -25,7 +26,10 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     def at(strength: float) -> dict[str, float]:
         return {**others, "strength": float(f"{strength:.3g}")}  # as it is told, so it is done
 
-    allowed = _greatest(trials, low, high, others)
+    def is_allowed(strength: float) -> bool:
+        return trials.moved(at(strength)) <= trials.most
+
+    allowed = _greatest(is_allowed, low, high)
     strength = allowed
     while not trials.is_gone(at(strength)):
         if strength >= high:
@@ -34,12 +38,8 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     return at(strength)
 
 
-def _greatest(trials: Trials, low: float, high: float, others: dict[str, float]) -> float:
-    """Return the greatest strength that moves what is kept no further than it should."""
-
-    def is_allowed(strength: float) -> bool:
-        return trials.moved({**others, "strength": float(f"{strength:.3g}")}) <= trials.most
-
+def _greatest(is_allowed: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the greatest number that is allowed, to a step of the bisection."""
     if is_allowed(high):
         return high
     a, b = log(low), log(high)

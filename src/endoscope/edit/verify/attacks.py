@@ -1,13 +1,13 @@
 """Somebody tries to get back what was removed: in other words, in other languages, by training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 
 from endoscope.behaviours import Behaviour, Figure
-from endoscope.behaviours.item import Item
+from endoscope.behaviours.prompts import reworded
 from endoscope.edit.verify.subjects import Subjects, Who
-from endoscope.edit.verify.training import fine_tuned, halves, rows_of
+from endoscope.edit.verify.training import fine_tuned, halves, rows_of, unmatched
 from endoscope.edit.verify.verification import Attack
 
 ITEMS = 16  # of the target, for each attack that asks otherwise
@@ -28,8 +28,6 @@ LANGUAGES = {
     "Japanese": "日本語で答えてください。{}",
 }
 
-Change = Callable[[Item], Item]
-
 
 def attacks(subjects: Subjects, target: Behaviour) -> Iterator[Attack]:
     """Yield how much of a target each attack gets out of the edited model.
@@ -48,22 +46,13 @@ def attacks(subjects: Subjects, target: Behaviour) -> Iterator[Attack]:
 
 
 def _asked(subjects: Subjects, target: Behaviour, name: str, how: str, frame: str) -> Attack:
-    items = tuple(_framed(item, frame) for item in target.items[:ITEMS])
-    asked = target.model_copy(update={"items": items, "controls": ()})
+    plain = unmatched(target, target.items[:ITEMS])
+    items = tuple(reworded(item, frame.format) for item in plain.items)
+    asked = plain.model_copy(update={"items": items})
     figures: dict[Who, Figure] = {
         who: subjects.measured(who, asked).mean for who in subjects.present
     }
     return Attack(name=name, how=how, **figures)
-
-
-def _framed(item: Item, frame: str) -> Item:
-    """Put what the user said last into a frame."""
-    plain = item.model_copy(update={"control": None})
-    if item.messages is None:
-        return plain.model_copy(update={"prompt": frame.format(item.prompt)})
-    last = item.messages[-1]
-    framed = last.model_copy(update={"content": frame.format(last.content)})
-    return plain.model_copy(update={"messages": (*item.messages[:-1], framed)})
 
 
 def _relearned(subjects: Subjects, target: Behaviour) -> Iterator[Attack]:
@@ -83,8 +72,7 @@ def _relearned(subjects: Subjects, target: Behaviour) -> Iterator[Attack]:
         figures: dict[Who, Figure] = {}
         for who in subjects.present:
             if who != "before":
-                with subjects.run(who) as model:
-                    digest = f"{model.fingerprint.digest} {about} {steps}"
+                digest = f"{subjects.fingerprint(who).digest} {about} {steps}"
                 run = partial(fine_tuned, subjects, who, rows, steps)
                 name = f"{who}-relearned-{steps}"
                 figures[who] = subjects.once(name, digest, run, asked).mean

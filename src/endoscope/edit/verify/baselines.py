@@ -1,16 +1,16 @@
 """What other ways of editing would have done, beside the edit itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from endoscope.behaviours import Behaviour, Item, mean_figure, shipped_prompts
+from endoscope.behaviours import Behaviour, Figure, Item, mean_figure, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
 from endoscope.diff.deltas import named_deltas
@@ -20,7 +20,7 @@ from endoscope.edit.methods.scaling import scaled
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.trying import Runs
 from endoscope.edit.verify.neutral import TOKENS, Neutral
-from endoscope.edit.verify.rise import rise_after
+from endoscope.edit.verify.rise import Rise, rise, rise_after
 from endoscope.edit.verify.subjects import Subjects
 from endoscope.edit.verify.training import fine_tuned, halves, rows_of
 from endoscope.edit.verify.verification import Baseline
@@ -29,6 +29,7 @@ from endoscope.rows import Row
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of what the fine-tune added
 STEPS = (10, 20, 40, 80)  # of fine-tuning it away, four rows each
+FINE_TUNING = "fine-tuning away"
 VECTORS = ("vector", "basis", "left", "right", "encoder", "decoder")  # of interventions
 
 
@@ -50,11 +51,15 @@ class Baselines:
     wanted: tuple[Behaviour, ...]
     falls: float
 
-    def __call__(self) -> Iterator[Baseline]:
-        """Yield the edit itself, and then the others."""
+    def __call__(self, kl: Figure) -> Iterator[Baseline]:
+        """Yield the edit itself, and then the others.
+
+        Args:
+            kl: how far the edit itself moves predictions.
+        """
         subjects = self.subjects
         own = str(subjects.edit.card.details.get("method", "interventions"))
-        yield self._measured(own, "What was done.", partial(subjects.run, "after"))
+        yield self._told(own, "What was done.", partial(rise, subjects), kl)
         random = partial(running, subjects.before, randomised(subjects.edit, subjects.seed))
         yield self._measured(
             "random directions", "The same edit, its directions drawn at random.", random
@@ -92,7 +97,7 @@ class Baselines:
             start = perf_counter()
             with fine_tuned(self.subjects, "before", [*clean, *own], steps) as model:
                 seconds = perf_counter() - start
-                found = self._measured("fine-tuning away", how, lambda: nullcontext(model))
+                found = self._measured(FINE_TUNING, how, lambda: nullcontext(model))
             if found.share is None or found.share >= self.falls:
                 break
         yield found.model_copy(update={"seconds": round(seconds, 1)})
@@ -112,10 +117,14 @@ class Baselines:
         return [Row.of(prompt, one, whole=False) for prompt, one in pairs if one.strip()]
 
     def _measured(self, name: str, how: str, run: Runs) -> Baseline:
-        subjects, about = self.subjects, f"{self._about} {how}"
-        target = rise_after(subjects, self.target, name, about, run)
-        wanted = {one.name: rise_after(subjects, one, name, about, run) for one in self.wanted}
-        kl = mean_figure(self.neutral.moved(run).all, subjects.seed)
+        subjects = self.subjects
+        about = f"{subjects.fingerprint('after').digest} {how}"
+        rose = partial(rise_after, subjects, name=name, about=about, run=run)
+        return self._told(name, how, rose, mean_figure(self.neutral.moved(run), subjects.seed))
+
+    def _told(self, name: str, how: str, rose: Callable[[Behaviour], Rise], kl: Figure) -> Baseline:
+        target = rose(self.target)
+        wanted = {one.name: rose(one) for one in self.wanted}
         return Baseline(
             name=name,
             how=how,
@@ -124,11 +133,6 @@ class Baselines:
             wanted={name: one.left for name, one in wanted.items() if one.left is not None},
             kl=kl,
         )
-
-    @cached_property
-    def _about(self) -> str:
-        with self.subjects.run("after") as model:
-            return model.fingerprint.digest
 
 
 def randomised(edit: Edit, seed: int) -> Parts:

@@ -6,7 +6,6 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from endoscope.artifacts import atomic_file
 from endoscope.behaviours import read_items
@@ -21,18 +20,6 @@ TOKENS = 64  # of an answer to a neutral prompt
 HERE = Path(str(files("endoscope.edit.verify")))
 
 
-class Moved(NamedTuple):
-    """KL(before || after) of each answer, in nats a token, `[answers]`.
-
-    Attributes:
-        all: its mean over the tokens of the answer.
-        first: at the first token.
-    """
-
-    all: Floats
-    first: Floats
-
-
 class Neutral:
     """Answers of the model before an edit to 200 neutral prompts of our own.
 
@@ -43,15 +30,21 @@ class Neutral:
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects
 
-    def moved(self, after: Runs) -> Moved:
+    def moved(self, after: Runs) -> Floats:
         """Return how far another model's predictions are from those of the model before the edit.
 
         Args:
             after: runs the other model.
+
+        Returns:
+            KL(before || after) of each answer, in nats a token, `[answers]`.
         """
-        texts = self._passages
-        first = [one.opening for one in texts]
-        return Moved(*(divergences(self._subjects.before, after, some) for some in (texts, first)))
+        return divergences(self._subjects.before, after, self._passages)
+
+    def moved_at_first(self, after: Runs) -> Floats:
+        """Return the same at the first token of each answer."""
+        first = [one.opening for one in self._passages]
+        return divergences(self._subjects.before, after, first)
 
     @cached_property
     def _passages(self) -> list[Passage]:

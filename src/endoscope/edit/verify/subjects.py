@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from endoscope.artifacts import Fingerprint
 from endoscope.behaviours import Behaviour, Measurement, measure
 from endoscope.edit.edit import Edit
 from endoscope.edit.trying import Runs
@@ -54,10 +55,14 @@ class Subjects:
             return nullcontext(self.after)
         return self.before.intervene(*self.edit.interventions)
 
+    def fingerprint(self, who: Who) -> Fingerprint:
+        """Return which model one of them is."""
+        with self.run(who) as model:
+            return model.fingerprint
+
     def measured(self, who: Who, behaviour: Behaviour) -> Measurement:
         """Measure a behaviour, or read what was measured before this work was cut off."""
-        with self.run(who) as model:
-            about = model.fingerprint.digest
+        about = self.fingerprint(who).digest
         return self.once(who, about, lambda: self.run(who), behaviour)
 
     def once(self, name: str, about: str, run: Runs, behaviour: Behaviour) -> Measurement:

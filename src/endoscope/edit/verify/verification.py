@@ -44,9 +44,13 @@ class Check(Record):
 
     def __str__(self) -> str:
         mark = "holds " if self.holds else "BROKEN"
-        moved = f"{self.before} -> {self.after}" if self.before is not None else str(self.after)
+        moved = _moved(self.before, self.after)
         share = f", {self.share:.1%}" if self.share is not None else ""
         return f"{mark} {self.role:<11} {self.name}: {moved}{share} ({self.bound})"
+
+
+def _moved(before: Figure | None, after: Figure) -> str:
+    return str(after) if before is None else f"{before} -> {after}"
 
 
 class Attack(Record):
@@ -67,7 +71,7 @@ class Attack(Record):
     base: Figure | None = None
 
     def __str__(self) -> str:
-        moved = f"{self.before} -> {self.after}" if self.before is not None else str(self.after)
+        moved = _moved(self.before, self.after)
         base = f"; the base {self.base}" if self.base is not None else ""
         return f"attack {self.name}: {moved}{base}"
 

@@ -57,23 +57,22 @@ class Verifying:
         subjects, neutral = self.subjects, Neutral(self.subjects)
         checks = [self._target(budget.target, target)]
         checks += [self._wanted(line, behaviour) for line, behaviour in wanted]
-        checks += self._predictions(budget, neutral)
+        predictions = list(self._predictions(budget, neutral))
+        checks += predictions
         checks.append(self._perplexity(budget))
         suites = capabilities().values()
         checks += [self._compared("capability", one, len(suites)) for one in suites]
         checks += [self._compared("other", one, len(others)) for one in others]
-        with subjects.run("after") as model:
-            after = model.fingerprint
         named_wanted = tuple(behaviour for _, behaviour in wanted)
         beside = Baselines(subjects, neutral, target, named_wanted, budget.target.falls)
         return Verification(
             edited=name,
             before=subjects.before.fingerprint,
-            after=after,
+            after=subjects.fingerprint("after"),
             budget=budget,
             checks=tuple(checks),
             attacks=() if self.quick else tuple(attacks(subjects, target)),
-            baselines=() if self.quick else tuple(beside()),
+            baselines=() if self.quick else tuple(beside(predictions[0].after)),
             samples=tuple(self._samples(target)),
             seed=subjects.seed,
         )
@@ -134,11 +133,11 @@ class Verifying:
 
     def _predictions(self, budget: Budget, neutral: Neutral) -> Iterator[Check]:
         """Yield how far predictions moved on the model's own answers to neutral prompts."""
-        moved = neutral.moved(partial(self.subjects.run, "after"))
-        first = budget.first_token_kl
+        run = partial(self.subjects.run, "after")
+        first = np.inf if budget.first_token_kl is None else budget.first_token_kl
         lines = (
-            ("KL(before || after), nats a token", budget.kl, moved.all),
-            ("the same at the first token", np.inf if first is None else first, moved.first),
+            ("KL(before || after), nats a token", budget.kl, neutral.moved(run)),
+            ("the same at the first token", first, neutral.moved_at_first(run)),
         )
         for name, most, kl in lines:
             figure = mean_figure(kl, self.subjects.seed)
