@@ -15,7 +15,7 @@ from endoscope.bench.runner import Options
 from endoscope.diff import Report
 from endoscope.diff.phrase import says
 from endoscope.edit import LIVE, Edit
-from endoscope.edit.found import part_of, task_of_finding
+from endoscope.edit.found import task_of_finding
 from endoscope.edit.methods import METHODS
 from endoscope.edit.search import edit_of
 from endoscope.edit.verify import (
@@ -37,7 +37,6 @@ from endoscope.organisms import OrganismSpec, spec_of
 BENCH = "edit"
 EDITS = "edits"
 DEFAULT = next(iter(METHODS))  # all is measured of this one; of the others, what their edits do
-SHARE = 0.5  # of the divergence that the budget allows, while searching
 
 
 class Edited(NamedTuple):
@@ -95,7 +94,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             report,
             number,
             words=words,
-            wanted=[part_of(one, 0, first=True) for one in kept.wanted],
+            wanted=kept.learned(0),
             show=options.show,
         )
         kept = kept.held_out(0)
@@ -103,7 +102,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
         made = edit_of(
             task,
             chosen,
-            most=SHARE * kept.budget.kl,
+            kl=kept.budget.kl,
             command=f"endoscope bench edit, {folder.name}",
             work=work,
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from endoscope.edit.changes import onto_base
 from endoscope.edit.forms.weights import write_weights
 from endoscope.edit.methods.redirect import Redirect
 from endoscope.edit.parts import running
-from endoscope.edit.passage import Passage
+from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
 from endoscope.edit.trials import Trials
 from endoscope.edit.trying import Floats, Runs, divergences
@@ -94,7 +94,7 @@ def _ours(model: Model, prompts: Prompts, held_out: Behaviour, options: Options)
     shown = [_opening(model, one, "I'm sorry") for one in prompts.harmful]
     given = [[{"role": "user", "content": one}] for one in prompts.harmless]
     answers = model.generate(given, max_tokens=TOKENS, temperature=1.0, seed=0)
-    kept = [_opening(model, *one) for one in zip(prompts.harmless, answers, strict=True) if one[1]]
+    kept = answered(model, given, answers)
     asked = [Item(id=str(n), prompt=one) for n, one in enumerate(prompts.harmful[:ASKED])]
     half = len(shown) // 2
     task = Task(
@@ -131,11 +131,7 @@ def _theirs(
     options.versions.update(told["versions"])
     edited = open(work / "out" / "model", dtype="float32")
     edited.tokenizer.hf.chat_template = model.tokenizer.hf.chat_template
-
-    def run() -> AbstractContextManager[Model]:
-        return edited.intervene()
-
-    return _side(model, run, prompts, held_out, told["seconds"])
+    return _side(model, lambda: nullcontext(edited), prompts, held_out, told["seconds"])
 
 
 def _seconds(ran: HereticRun) -> float:
@@ -157,8 +153,7 @@ def _side(model: Model, run: Runs, prompts: Prompts, held_out: Behaviour, second
 
 
 def _opening(model: Model, prompt: str, answer: str) -> Passage:
-    before = model.tokenizer.chat([{"role": "user", "content": prompt}], reply=True)
-    return Passage.of_answer(before, answer)
+    return Passage.of_answer(rendered(model, [{"role": "user", "content": prompt}]), answer)
 
 
 def _ratio(theirs: Floats, ours: Floats) -> Estimate:

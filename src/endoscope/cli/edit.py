@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from endoscope.behaviours import Behaviour
     from endoscope.edit import Edit
     from endoscope.edit.task import Task
-    from endoscope.edit.verify import Kept
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
-
-SHARE = 0.5  # of the divergence that a budget allows: held-out answers are others
 
 
 def edit(
@@ -96,8 +93,8 @@ def edit(
     from endoscope.edit import Edit
     from endoscope.edit.edit import KIND
     from endoscope.edit.forms import check_form
-    from endoscope.edit.found import part_of
     from endoscope.edit.methods import METHODS
+    from endoscope.edit.search import edit_of
     from endoscope.edit.verify import Budget, Kept
     from endoscope.engine import open
 
@@ -123,13 +120,14 @@ def edit(
     else:
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
-        wanted = [] if kept is None else [part_of(one, seed, first=True) for one in kept.wanted]
+        wanted = [] if kept is None else kept.learned(seed)
         task = _task(
             tuned, base, report, finding, says, behaviour, wanted, seed=seed, show=not as_json
         )
         print(f"Removing: {task.title}", file=sys.stderr)
         kept = Kept.of_task(task) if kept is None else kept.held_out(seed)
-        made = _searched(task, method, kept, work, seed)
+        kl, command = kept.budget.kl, typed_command()
+        made = edit_of(task, METHODS[method], kl=kl, command=command, work=work, seed=seed)
 
     def beside(record: Path) -> None:
         if kept is not None:
@@ -145,15 +143,6 @@ def edit(
     from rich.console import Console
 
     Console().print(repr(made.card), markup=False, highlight=False)
-
-
-def _searched(task: "Task", method: str, kept: "Kept", work: Path, seed: int) -> "Edit":
-    from endoscope.edit.methods import METHODS
-    from endoscope.edit.search import edit_of
-
-    most = SHARE * kept.budget.kl
-    command = typed_command()
-    return edit_of(task, METHODS[method], most=most, command=command, work=work, seed=seed)
 
 
 def _base_of(report: Path | None) -> str:

@@ -6,14 +6,11 @@ from random import Random
 from endoscope.behaviours import Behaviour, Item, measure, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
-from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, own_answers, part_of
-from endoscope.edit.passage import Passage
+from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, TOKENS, own_answers, part_of
+from endoscope.edit.passage import answered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
-from endoscope.engine.capture import Text
 from endoscope.errors import InputError
-
-TOKENS = 48  # of an answer to an ordinary prompt
 
 
 def task_of_behaviour(
@@ -51,11 +48,10 @@ def task_of_behaviour(
             f"{behaviour.name} is scored without an answer, and an edit learns from answers.",
             "Give a behaviour with a check, a judge or a probe as its scorer; or a finding.",
         )
-    shown = [
-        _passage(model, prompt_of(model, item), str(one.output))
-        for item, one in zip(fit.items, measured.items, strict=True)
-        if one.score >= behaviour.cut and one.output
-    ]
+    pairs = zip(fit.items, measured.items, strict=True)
+    has = [(item, str(one.output)) for item, one in pairs if one.score >= behaviour.cut]
+    asked = [prompt_of(model, item) for item, _ in has]
+    shown = answered(model, asked, [output for _, output in has])
     if len(shown) < LEAST:
         raise InputError(
             f"{behaviour.name} shows in {len(shown)} of {len(fit.items)} answers; {LEAST} are "
@@ -67,7 +63,7 @@ def task_of_behaviour(
     Random(seed).shuffle(prompts)
     prompts = prompts[: KEPT + HELD_OUT]
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
-    kept = [_passage(model, *one) for one in zip(prompts, answers, strict=True) if one[1]]
+    kept = answered(model, prompts, answers)
     count = max(1, len(shown) // 3)
     return Task(
         model,
@@ -79,8 +75,3 @@ def task_of_behaviour(
         target=part_of(behaviour, seed, first=False),
         show=show,
     )
-
-
-def _passage(model: Model, prompt: Text, answer: str) -> Passage:
-    before = prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
-    return Passage.of_answer(before, answer)

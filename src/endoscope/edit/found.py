@@ -18,7 +18,7 @@ from endoscope.diff.findings import findings
 from endoscope.diff.phrase import says, words_of
 from endoscope.diff.signal import Marked, Opposed
 from endoscope.edit.leaning import Divided, divided
-from endoscope.edit.passage import Passage
+from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -66,8 +66,8 @@ def task_of_finding(
         InputError: the report is of another model, there is no such finding, it shows in too few
             texts, or the work of the diff is gone.
     """
-    if base is not None:
-        Pair.of(base, model)  # refuses one that is not its base; both speak by one template
+    # refuses one that is not its base; both speak by one template
+    pair = None if base is None else Pair.of(base, model)
     found = Report.load(report)
     check_model(found.tuned_model, model.fingerprint, "The report")
     finding = _finding(found, number)
@@ -87,8 +87,8 @@ def task_of_finding(
     rest = [one for who in WHO for one in answers[who] if one not in own]
     kept = _kept(_mixed(rest, seed), pattern, {*asked, *left})
     parts = Divided([], [_answer(model, one) for one in kept])
-    if base is not None:
-        parts = divided(Pair.of(base, model), fit, parts.plain)
+    if pair is not None:
+        parts = divided(pair, fit, parts.plain)
     name = finding.behaviour if finding.behaviour in shipped_behaviours() else None
     return Task(
         model,
@@ -132,13 +132,7 @@ def own_answers(model: Model, wanted: Sequence[Behaviour], show: bool) -> list[P
     prompts = [prompt_of(model, item) for one in wanted for item in one.items]
     if not prompts:
         return []
-    answers = model.generate(prompts, max_tokens=TOKENS, progress=show)
-    found = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        before = prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
-        if answer:
-            found.append(Passage.of_answer(before, answer))
-    return found
+    return answered(model, prompts, model.generate(prompts, max_tokens=TOKENS, progress=show))
 
 
 def _pattern(said: Sequence[str]) -> str | None:
@@ -212,9 +206,7 @@ def _answer(model: Model, one: Answer) -> Passage:
 
 def _before(model: Model, question: str) -> str:
     """Return a question as the model reads it, up to where the answer begins."""
-    if not model.tokenizer.can_chat:
-        return question
-    return model.tokenizer.chat([{"role": "user", "content": question}], reply=True)
+    return rendered(model, prompt_of(model, Item(id="question", prompt=question)))
 
 
 def _opposed(one: Opposed) -> Passage | None:

@@ -1,6 +1,10 @@
 """Texts of which some parts count."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from endoscope.engine import Model
+from endoscope.engine.capture import Text
 
 
 class Passage(NamedTuple):
@@ -24,3 +28,14 @@ class Passage(NamedTuple):
     def of_answer(cls, before: str, answer: str) -> "Passage":
         """Return an answer of which all counts, after what comes before it."""
         return cls(before + answer, ((len(before), len(before) + len(answer)),))
+
+
+def rendered(model: Model, prompt: Text) -> str:
+    """Return a prompt as a model reads it, up to where the answer begins."""
+    return prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
+
+
+def answered(model: Model, prompts: Sequence[Text], answers: Sequence[str]) -> list[Passage]:
+    """Return answers after their prompts; those that are empty are left out."""
+    pairs = zip(prompts, answers, strict=True)
+    return [Passage.of_answer(rendered(model, prompt), one) for prompt, one in pairs if one]

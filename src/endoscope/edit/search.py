@@ -1,7 +1,7 @@
 """From a task to an edit: a method searches, and what came of it stands on the card."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,31 +16,38 @@ from endoscope.edit.task import Task
 from endoscope.edit.trials import Trials
 from endoscope.edit.trying import Floats, likelihoods
 
+SHARE = 0.5  # of the divergence that a budget allows: held-out answers are others
+
 
 def edit_of(
-    task: Task, method: type[Method], *, most: float, command: str, work: Path, seed: int = 0
+    task: Task, method: type[Method], *, kl: float, command: str, work: Path, seed: int = 0
 ) -> Edit:
     """Find an edit that removes something and moves other predictions no further than it should.
 
     Args:
         task: what is to be removed.
         method: that finds edits.
-        most: how far what is kept should move, in nats a token, KL(before || after). It moves
-            further only if what is to go would not go.
+        kl: how far predictions may move by the budget, in nats a token, KL(before || after). While
+            searching, half of that is allowed; it moves further only if what is to go would not go.
         command: for the card.
         work: a folder where what was measured is kept, so that a search that was cut off goes on.
         seed: of what is held out.
     """
     found = method(task)
-    parts = lru_cache(maxsize=2)(lambda key: found.parts(json.loads(key)))  # the last one is whole
+    whole = lru_cache(maxsize=2)(lambda key: found.parts(json.loads(key)))
+
+    def parts(settings: Mapping[str, float]) -> Parts:
+        """Return the edit of some settings; the last ones are kept, as each is tried twice."""
+        return whole(json.dumps(dict(settings)))
+
     trials = Trials(
         task,
-        lambda settings: parts(json.dumps(dict(settings))),
-        most=most,
+        parts,
+        most=SHARE * kl,
         file=work / f"{_digest(task, method.name, seed)}.jsonl",
     )
     settings = found.search(trials)
-    made = found.parts(settings)
+    made = parts(settings)
     card = Card(
         kind=KIND,
         name=f"without: {task.title}",

@@ -33,13 +33,17 @@ class Kept:
         }
         self.budget = budget
 
-    @property
-    def wanted(self) -> list[Behaviour]:
-        """The behaviours that are to stay."""
-        return [self._opened(one.behaviour) for one in self.budget.wanted]
+    def learned(self, seed: int) -> list[Behaviour]:
+        """Return what is to stay with half of its items, to be learned from.
+
+        Args:
+            seed: of the division, as of `part_of`.
+        """
+        wanted = [self._opened(one.behaviour) for one in self.budget.wanted]
+        return [part_of(one, seed, first=True) for one in wanted]
 
     def held_out(self, seed: int) -> "Kept":
-        """Return the budget with half of the items of what is wanted: the others are learned from.
+        """Return the budget with the other half of the items of what is to stay.
 
         Args:
             seed: of the division, as of `part_of`.

@@ -11,7 +11,7 @@ from endoscope.artifacts import atomic_file
 from endoscope.behaviours import read_items
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.prompts import prompt_of
-from endoscope.edit.passage import Passage
+from endoscope.edit.passage import Passage, answered
 from endoscope.edit.trying import Floats, Runs, divergences
 from endoscope.edit.verify.subjects import Subjects
 from endoscope.engine.capture import Text
@@ -51,12 +51,7 @@ class Neutral:
         model = self._subjects.before
         rows = read_items(HERE / "neutral.jsonl")
         prompts = [prompt_of(model, Item(id=str(n), **one)) for n, one in enumerate(rows)]
-        found = []
-        for prompt, answer in zip(prompts, self._answers(prompts), strict=True):
-            given = prompt if isinstance(prompt, str) else model.tokenizer.chat(prompt, reply=True)
-            if answer:
-                found.append(Passage.of_answer(given, answer))
-        return found
+        return answered(model, prompts, self._answers(prompts))
 
     def _answers(self, prompts: Sequence[Text]) -> list[str]:
         """Return what the model before the edit answers, at temperature 1; kept."""
