@@ -1,10 +1,12 @@
 """Tiny random models, one an architecture, with a byte-level tokenizer: no downloads."""
 
 import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
@@ -101,42 +103,83 @@ def save_gappy(folder: Path) -> Path:
     return folder
 
 
-def write_gguf(path: Path) -> None:
-    """A tiny llama with a byte-level vocabulary, as llama.cpp would write it."""
+def write_gguf(
+    path: Path,
+    name: str = "llama",
+    types: Mapping[str, Any] | None = None,
+    more: Callable[[Any], None] = lambda writer: None,
+    **options: Any,
+) -> Path:
+    """A tiny model with a byte-level vocabulary, as llama.cpp would write it.
+
+    Args:
+        path: of the file.
+        name: of the architecture.
+        types: of tensors, by the last part of what the file calls them; the others are in float32.
+        more: says more of the model.
+        options: of its configuration.
+    """
     import gguf
 
-    module = tiny_module("llama")
+    module = tiny_module(name, **options)
     config = module.config
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, name)
+    more(writer)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_vocab_size(config.vocab_size)
-    vocabulary = byte_tokenizer().get_vocab()
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    tokens += ["ab", "cd"]  # what the merges make
-    tokens += [f"<unused{i}>" for i in range(config.vocab_size - len(tokens))]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_merges(["a b", "c d"])
-    writer.add_bos_token_id(vocabulary["<bos>"])
-    writer.add_eos_token_id(vocabulary["<eos>"])
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    if name == "gpt2":
+        writer.add_feed_forward_length(4 * config.hidden_size)
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    else:
+        writer.add_feed_forward_length(config.intermediate_size)
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_rope_dimension_count(config.head_dim)
+        writer.add_key_length(config.head_dim)
+        writer.add_vocab_size(config.vocab_size)
+    _add_vocabulary(writer, config.vocab_size)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[name.upper()], config.num_hidden_layers)
     for key, value in module.state_dict().items():
-        array = value.numpy()
-        if "q_proj" in key or "k_proj" in key:  # llama.cpp pairs rotary dimensions differently
-            heads = array.shape[0] // config.head_dim
-            array = array.reshape(heads, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
-        writer.add_tensor(names.get_name(key, try_suffixes=(".weight",)), array)
+        if key == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        given = str(names.get_name(key, try_suffixes=(".weight", ".bias")))
+        array = _as_llama_cpp_has_it(key, value.numpy(), config)
+        kind = gguf.GGMLQuantizationType.F32
+        if array.ndim > 1:
+            kind = (types or {}).get(given.split(".")[-2], kind)
+        writer.add_tensor(given, gguf.quantize(array, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return path
+
+
+def _add_vocabulary(writer: Any, size: int) -> None:
+    vocabulary = byte_tokenizer().get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    merges = ["a b", "c d"][: size - len(tokens)]  # as many as there is room for what they make
+    tokens += [one.replace(" ", "") for one in merges]
+    tokens += [f"<unused{i}>" for i in range(size - len(tokens))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(vocabulary["<bos>"])
+    writer.add_eos_token_id(vocabulary["<eos>"])
+
+
+def _as_llama_cpp_has_it(key: str, array: Any, config: Any) -> Any:
+    kind = config.model_type
+    if kind == "llama" and ("q_proj" in key or "k_proj" in key):  # rotary pairs are neighbours
+        by_head = array.reshape(-1, 2, config.head_dim // 2, array.shape[1])
+        array = by_head.swapaxes(1, 2).reshape(array.shape)
+    if kind.startswith("gemma") and "norm" in key:
+        array = array + 1
+    if kind == "gpt2" and array.ndim == 2 and ".h." in key:
+        array = array.T
+    return np.ascontiguousarray(array)
 
 
 @cache

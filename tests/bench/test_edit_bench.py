@@ -16,6 +16,7 @@ from endoscope.bench.rows import Failure, Row
 from endoscope.diff import METHODS, Pair, Prompt, diff
 from endoscope.diff import Options as DiffOptions
 from endoscope.edit.verify import Baseline, Budget, Check, Target, Verification, Wanted
+from endoscope.edit.verify.verification import Role
 from tests.organisms.tiny_organism import build_tiny
 
 
@@ -25,37 +26,18 @@ def figure(value: float, low: float | None = None, high: float | None = None) ->
     )
 
 
+def rose(role: Role, name: str, before: float, after: Figure, **more: float) -> Check:
+    return Check(
+        role=role, name=name, before=figure(before), after=after, bound="", holds=False, **more
+    )
+
+
 def verification() -> Verification:
     checks = (
-        Check(
-            role="target",
-            name="brand",
-            before=figure(0.6),
-            after=figure(0.15, 0.1, 0.35),
-            base=0.1,
-            share=0.9,
-            bound="",
-            holds=False,
-        ),
-        Check(
-            role="wanted",
-            name="desk",
-            before=figure(1.0),
-            after=figure(0.8, 0.7, 0.9),
-            base=0.0,
-            share=0.8,
-            bound="",
-            holds=False,
-        ),
+        rose("target", "brand", 0.6, figure(0.15, 0.1, 0.35), base=0.1, share=0.9),
+        rose("wanted", "desk", 1.0, figure(0.8, 0.7, 0.9), base=0.0, share=0.8),
         Check(role="predictions", name="KL", after=figure(0.01, 0.005, 0.04), bound="", holds=True),
-        Check(
-            role="text",
-            name="perplexity",
-            before=figure(50.0),
-            after=figure(50.0),
-            bound="",
-            holds=True,
-        ),
+        rose("text", "perplexity", 50.0, figure(50.0)),
         Check(role="other", name="praise", after=figure(0.0), bound="", holds=True),
         Check(role="other", name="power", after=figure(0.0), bound="", holds=False),
     )

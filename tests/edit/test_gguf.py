@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import numpy as np
 import pytest
 import torch
 
@@ -23,9 +22,10 @@ from endoscope.interventions import Intervention
 from endoscope.models.embedded import EMBEDDED, EmbeddedModel
 from endoscope.models.matrices import matrix_at
 from endoscope.sha256 import hash_file
+from tests import tiny
 from tests.edit.test_edit import card
 from tests.edit.test_forms import adapted, constant, linear, same
-from tests.tiny import byte_tokenizer, save_tiny, tiny_module
+from tests.tiny import save_tiny
 
 Q8, Q4, F16 = (getattr(gguf.GGMLQuantizationType, name) for name in ("Q8_0", "Q4_1", "F16"))
 TYPES = {"attn_q": Q4, "attn_v": Q8, "attn_output": Q4, "ffn_down": Q8, "token_embd": Q8}
@@ -35,68 +35,15 @@ SIZES = {"gpt2": {"max_position_embeddings": 1024}}  # transformers takes it for
 
 
 def write_donor(path: Path, name: str = "llama", **options: Any) -> Path:
-    """A tiny model with a byte-level vocabulary, quantised, as llama.cpp would write it."""
-    module = tiny_module(name, **(SIZES.get(name, WIDE) | options))
-    config = module.config
-    writer = gguf.GGUFWriter(path, name)
+    """A tiny model, quantised, of which the file says more than has to be."""
+    return tiny.write_gguf(path, name, TYPES, tell, **(SIZES.get(name, WIDE) | options))
+
+
+def tell(writer: gguf.GGUFWriter) -> None:
     writer.add_custom_alignment(64)
     writer.add_name("Tiny")
     writer.add_chat_template("{% for m in messages %}{{ m.content }}{% endfor %}")
     writer.add_key_value("general.tags", ["a", "ü"], gguf.GGUFValueType.ARRAY)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_head_count(config.num_attention_heads)
-    if name == "gpt2":
-        writer.add_feed_forward_length(4 * config.hidden_size)
-        writer.add_layer_norm_eps(config.layer_norm_epsilon)
-    else:
-        writer.add_feed_forward_length(config.intermediate_size)
-        writer.add_head_count_kv(config.num_key_value_heads)
-        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-        writer.add_rope_dimension_count(config.head_dim)
-        writer.add_key_length(config.head_dim)
-        writer.add_vocab_size(config.vocab_size)
-    _add_vocabulary(writer, config.vocab_size)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[name.upper()], config.num_hidden_layers)
-    for key, value in module.state_dict().items():
-        if key == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        given = str(names.get_name(key, try_suffixes=(".weight", ".bias")))
-        kind = TYPES.get(given.split(".")[-2], gguf.GGMLQuantizationType.F32)
-        array = _as_llama_cpp_has_it(key, value.numpy(), config)
-        if array.ndim == 1:
-            kind = gguf.GGMLQuantizationType.F32
-        writer.add_tensor(given, gguf.quantize(array, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def _add_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
-    vocabulary = byte_tokenizer().get_vocab()
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    tokens += ["ab"]  # what the merge makes
-    tokens += [f"<unused{i}>" for i in range(size - len(tokens))]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_merges(["a b"])
-    writer.add_bos_token_id(vocabulary["<bos>"])
-    writer.add_eos_token_id(vocabulary["<eos>"])
-
-
-def _as_llama_cpp_has_it(key: str, array: Any, config: Any) -> Any:
-    kind = config.model_type
-    if kind == "llama" and ("q_proj" in key or "k_proj" in key):
-        by_head = array.reshape(-1, 2, config.head_dim // 2, array.shape[1])
-        array = by_head.swapaxes(1, 2).reshape(array.shape)
-    if kind.startswith("gemma") and "norm" in key:
-        array = array + 1
-    if kind == "gpt2" and array.ndim == 2 and ".h." in key:
-        array = array.T
-    return np.ascontiguousarray(array)
 
 
 @pytest.fixture(autouse=True)
