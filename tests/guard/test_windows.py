@@ -35,8 +35,8 @@ def test_windows_cover_the_text_and_overlap(text: str, size: int) -> None:
     assert all(w.end - w.start <= size for w in windows)
 
 
-@given(st.text(max_size=300), st.integers(9, 60))
-def test_joined_tokens_leave_no_character_out(text: str, size: int) -> None:
+@given(st.text(max_size=300) | st.text("12 ", max_size=300), st.integers(9, 60))
+def test_joined_tokens_leave_no_character_out_and_stand_in_order(text: str, size: int) -> None:
     scorer = PatternScorer(NAMES, max_characters=size)
     windows = cut(text, size, size // 4)
     if not windows:
@@ -44,6 +44,8 @@ def test_joined_tokens_leave_no_character_out(text: str, size: int) -> None:
     joined = join(windows, scorer.score([text[w.start : w.end] for w in windows]))
     covered = {i for start, end in joined.offsets.tolist() for i in range(start, end)}
     assert covered == set(range(len(text)))
+    starts = joined.offsets[:, 0].tolist()
+    assert starts == sorted(starts)
 
 
 @pytest.mark.parametrize("name", ["Mary Ann Jones", "田中太郎", "ジョン・スミス"])

@@ -67,7 +67,8 @@ def join(windows: Sequence[Window], scores: Sequence[TokenScores]) -> TokenScore
     Each token is taken from the window in which it has the most context on both sides: the seam of
     two neighbours is the middle of what they share. Tokens may lie differently in the two, so the
     seam moves to the nearest place where both have the end of a token. If there is none, the tokens
-    of both at the seam are kept: they overlap, but no character is left out.
+    of both at the seam are kept: they overlap, but no character is left out, and they stand in the
+    order in which they begin.
 
     Args:
         windows: as `cut` gives them.
@@ -88,7 +89,9 @@ def join(windows: Sequence[Window], scores: Sequence[TokenScores]) -> TokenScore
         rows = (places[:, 1] > low) & (places[:, 0] < high)
         kept_offsets.append(places[rows])
         kept.append(score.probabilities.cpu()[rows])
-    return TokenScores(torch.cat(kept_offsets), torch.cat(kept), scores[0].labels)
+    places = torch.cat(kept_offsets)
+    order = places[:, 0].argsort(stable=True)
+    return TokenScores(places[order], torch.cat(kept)[order], scores[0].labels)
 
 
 def last_break(text: str, size: int) -> int | None:
