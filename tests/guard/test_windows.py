@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.scorers import NAMES, PatternScorer
 
@@ -35,7 +35,8 @@ def test_windows_cover_the_text_and_overlap(text: str, size: int) -> None:
     assert all(w.end - w.start <= size for w in windows)
 
 
-@given(st.text(max_size=300) | st.text("12 ", max_size=300), st.integers(9, 60))
+@example("1" * 100, 18)  # in threes from where each window begins: they never agree
+@given(st.text(max_size=300), st.integers(9, 60))
 def test_joined_tokens_leave_no_character_out_and_stand_in_order(text: str, size: int) -> None:
     scorer = PatternScorer(NAMES, max_characters=size)
     windows = cut(text, size, size // 4)
