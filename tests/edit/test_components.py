@@ -13,7 +13,7 @@ from endoscope.edit.methods.scaling import Scaling
 from endoscope.edit.parts import running
 from endoscope.edit.passage import Passage
 from endoscope.edit.task import Example, Task
-from endoscope.edit.trying import divergences, likelihoods
+from endoscope.edit.trying import Divergences, likelihoods
 from endoscope.engine import Model
 from tests.edit.test_forms import adapted
 from tests.tiny import save_tiny
@@ -97,7 +97,7 @@ def test_what_is_left_solves_the_least_squares(pair: Pair, task: Task) -> None:
         wanted = np.concatenate([0 * shown, kept, np.eye(shown.shape[1])]) @ whole.T * rows
         left = np.linalg.lstsq(x, wanted, rcond=None)[0].T
         edit = (changes[name].outer @ changes[name].inner).numpy()
-        np.testing.assert_allclose(whole + edit, left, atol=1e-4 * np.abs(whole).max())
+        np.testing.assert_allclose(whole + edit, left, atol=3e-4 * np.abs(whole).max())
 
 
 def test_stronger_takes_more_away_and_keeps_less(pair: Pair, task: Task) -> None:
@@ -135,7 +135,7 @@ def test_scaling_by_one_is_the_base(pair: Pair, task: Task) -> None:
 
 def test_divergence_and_likelihood_are_those_of_single_texts(pair: Pair, task: Task) -> None:
     parts = Scaling(task).parts({"strength": 1.0})  # the base, then
-    kl = divergences(pair.tuned, lambda: running(pair.tuned, parts), SHOWN)
+    kl = Divergences(pair.tuned, SHOWN)(lambda: running(pair.tuned, parts))
     said = likelihoods(pair.tuned, SHOWN)
     for number, (text, spans) in enumerate(SHOWN):
         tokens = pair.tuned.tokenizer.encode(text)

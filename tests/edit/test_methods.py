@@ -20,7 +20,7 @@ from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
 from endoscope.edit.task import Example, Task
 from endoscope.edit.trials import Trials
-from endoscope.edit.trying import divergences
+from endoscope.edit.trying import Divergences
 from endoscope.engine import Model
 from endoscope.interventions import Add
 from endoscope.models import Site
@@ -111,7 +111,7 @@ def test_interventions_move_predictions_as_the_engine_says(task: Task) -> None:
         units="absolute",
     )
     whole = [Passage.of_answer(a, "hello you") for a in ("abc ", "x ")]
-    found = divergences(model, lambda: running(model, Parts((one,))), whole)
+    found = Divergences(model, whole)(lambda: running(model, Parts((one,))))
     with model.intervene(one):
         sums = model.divergence(["abc ", "x "], ["hello you"] * 2)
     lengths = [len(model.tokenizer.encode("hello you", special=False).ids)] * 2
@@ -147,7 +147,7 @@ def test_what_sets_it_apart_goes(task: Task, method: type[Method], kinds: set[st
     assert {one.kind for one in made.interventions} == kinds
     gentle = method(task).parts({"strength": 0.1, "layer": 1.0})
     moved = [
-        divergences(task.model, lambda parts=parts: running(task.model, parts), KEPT).mean()  # type: ignore[misc]
+        Divergences(task.model, KEPT)(lambda parts=parts: running(task.model, parts)).mean()  # type: ignore[misc]
         for parts in (gentle, made)
     ]
     assert 0 < moved[0] < moved[1]

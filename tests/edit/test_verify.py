@@ -1,9 +1,11 @@
 """From a diff to an edited model that is held to a budget, on a tiny organism."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -15,8 +17,9 @@ from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
-from endoscope.edit.verify import Budget, Verification
+from endoscope.edit.verify import Budget, Subjects, Verification, Verifying
 from endoscope.edit.verify.capabilities import capabilities
+from endoscope.edit.verify.neutral import Neutral
 from endoscope.errors import InputError
 from endoscope.probes import ProbeData
 from tests.organisms.tiny_organism import build_tiny
@@ -149,7 +152,7 @@ def test_a_broken_budget_exits_with_1(folder: Path, tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert not Verification.load(out).attacks
     assert found.output.count("BROKEN") == 2
-    assert "2 of 10 checks broken" in found.output
+    assert "2 of 11 checks broken" in found.output
     found = run("verify", out, "--budget", strict, "--quick", "--json")
     assert found.exit_code == 1
     assert json.loads(found.stdout)["checks"]
@@ -164,6 +167,22 @@ def test_without_a_budget_one_is_made_of_the_finding(folder: Path, tmp_path: Pat
     assert measure(endoscope.open(folder / "tuned"), behaviour).mean.value > 0.5
     assert measure(endoscope.open(out), behaviour).mean.value < 0.1
     assert kept.others == "all"
+
+
+def test_what_moves_where_the_target_does_not_show_is_told_apart(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["zzzz zzzz" if n % 4 == 0 else f"{n}{n}" for n in range(200)]
+    monkeypatch.setattr(Neutral, "_answers", lambda self, prompts: given)
+    before, base = (endoscope.open(folder / name) for name in ("tuned", "tiny"))
+    edit = Edit(read_card(folder / "tuned"))
+    subjects = Subjects(edit=edit, before=before, after=base, base=base, kept=tmp_path)
+    asked = Budget.read(budget(folder, wanted=[]))
+    checks = {one.name: one for one in Verifying(subjects, quick=True)(asked, "x").checks}
+    moved = Neutral(subjects).moved(lambda: nullcontext(base))
+    apart = checks["KL of answers without zed"]
+    assert apart.after.value == pytest.approx(moved[np.arange(200) % 4 != 0].mean())
+    assert apart.after.value < checks["KL(before || after), nats a token"].after.value
 
 
 def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from endoscope.edit.parts import running
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
 from endoscope.edit.trials import Trials
-from endoscope.edit.trying import Floats, Runs, divergences
+from endoscope.edit.trying import Divergences, Floats, Runs
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec
@@ -149,7 +149,7 @@ def _side(model: Model, run: Runs, prompts: Prompts, held_out: Behaviour, second
     with run() as edited:
         left = measure(edited, held_out).mean.value
     first = [_opening(model, one, "a") for one in prompts.held_out_harmless]
-    return Side(left, divergences(model, run, first), seconds)
+    return Side(left, Divergences(model, first)(run), seconds)
 
 
 def _opening(model: Model, prompt: str, answer: str) -> Passage:

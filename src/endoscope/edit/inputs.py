@@ -16,7 +16,7 @@ AT_ONCE = 8  # passages
 
 
 class Moments(NamedTuple):
-    """What a matrix reads, over some tokens, float64.
+    """What a matrix reads, over some tokens, float32.
 
     Attributes:
         second: `E[x x^T]`, `[in, in]`.
@@ -113,11 +113,13 @@ def moments(
                 first[name] = last[0][1]
                 return
             last[:] = [(args[0], name)]
-            x = args[0][where[0]].float()
-            found = Moments((x.T @ x).double(), x.sum(0).double())
             first[name] = name
-            known = sums.get(name)
-            sums[name] = found if known is None else _sum(known, found)
+            x = args[0][where[0]].float()
+            if name not in sums:
+                size = x.shape[-1]
+                sums[name] = Moments(x.new_zeros(size, size), x.new_zeros(size))
+            sums[name].second.addmm_(x.T, x)  # in place: there are as many as matrices
+            sums[name].mean.add_(x.sum(0))
 
         return hook
 
@@ -131,10 +133,6 @@ def moments(
             advance(len(batch.ids))
     means = {name: Moments(*(one / max(1, count) for one in sums[name])) for name in sums}
     return {name: means[first[name]] for name in names}
-
-
-def _sum(one: Moments, other: Moments) -> Moments:
-    return Moments(one.second + other.second, one.mean + other.mean)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from endoscope.behaviours import measure
 from endoscope.edit.inputs import batches, openings
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.task import Task
-from endoscope.edit.trying import Floats, divergences, predictions
+from endoscope.edit.trying import Divergences, Floats, predictions
 from endoscope.engine import Model
 
 GONE = 0.05  # of what rose: what is left when it counts as gone
@@ -43,6 +43,7 @@ class Trials:
         self._parts = parts
         self._file = file
         self._known = _kept(file)
+        self._divergences = Divergences(task.model, task.held_out.kept)
 
     def moved(self, settings: Mapping[str, float]) -> float:
         """Return how far an edit moves what is kept: the mean KL in nats a token."""
@@ -50,9 +51,7 @@ class Trials:
 
     def movements(self, settings: Mapping[str, float]) -> Floats:
         """Return how far an edit moves each passage that is kept, `[passages]`."""
-        model = self._task.model
-        after = partial(running, model, self._parts(settings))
-        return divergences(model, after, self._task.held_out.kept)
+        return self._divergences(partial(running, self._task.model, self._parts(settings)))
 
     def begins(self, settings: Mapping[str, float]) -> float:
         """Return how probable it is that the model begins it, where it began it before."""

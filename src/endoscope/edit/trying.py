@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,32 +23,49 @@ Runs = Callable[[], AbstractContextManager[Model]]
 """Runs a model, changed or not, within a `with` block."""
 
 
-@torch.no_grad()
-def divergences(before: Model, after: Runs, passages: Sequence[Passage]) -> Floats:
-    """Return how far predictions of two models are apart: KL(before || after) in nats a token.
+class Divergences:
+    """Tells how far predictions are from those of one model, which reads the passages once.
 
     Args:
         before: the one model.
-        after: runs the other, which may be the same, changed.
         passages: texts, with the spans whose tokens are predicted.
-
-    Returns:
-        The mean over the tokens of each passage that has some, `[passages]`.
     """
-    found = []
-    for batch in batches(before, passages):
-        left = predictions(before, batch)
-        with after() as model:
-            right = predictions(model, batch)
-        found += _means((left.exp() * (left - right)).sum(-1), batch)
-    return np.array(found)
+
+    def __init__(self, before: Model, passages: Sequence[Passage]) -> None:
+        self._before = before
+        self._passages = passages
+
+    @torch.no_grad()
+    def __call__(self, after: Runs) -> Floats:
+        """Return KL(before || after), in nats a token.
+
+        Args:
+            after: runs the other model, which may be the same, changed.
+
+        Returns:
+            The mean over the tokens of each passage that has some, `[passages]`.
+        """
+        found = []
+        for batch, states in self._read:
+            left = _predicted(self._before, states)
+            with after() as model:
+                right = predictions(model, batch)
+            found += _means((left.exp() * (left - right)).sum(-1), batch)
+        return np.array(found)
+
+    @cached_property
+    def _read(self) -> list[tuple[Batch, Tensor]]:
+        """The passages, and what the one model unembeds: states take little room, logits much."""
+        return [(one, _states(self._before, one)) for one in batches(self._before, self._passages)]
 
 
 @torch.no_grad()
 def likelihoods(model: Model, passages: Sequence[Passage]) -> Floats:
     """Return how likely a model, as it is now, finds what counts in passages, in nats a token.
 
-    Args: as of `divergences`.
+    Args:
+        model: as it is now.
+        passages: texts, with the spans whose tokens are predicted.
 
     Returns:
         The mean over the tokens of each passage that has some, `[passages]`.
@@ -68,10 +86,19 @@ def _means(values: Tensor, batch: Batch) -> list[float]:
 
 def predictions(model: Model, batch: Batch) -> Tensor:
     """Return the log-probabilities of the tokens that count, `[tokens, vocabulary]`."""
-    anatomy = model.loaded.anatomy
+    return _predicted(model, _states(model, batch))
+
+
+def _states(model: Model, batch: Batch) -> Tensor:
+    """Return what the tokens that count are predicted from, `[tokens, d_model]`."""
     with _intervening(model, batch):
-        read = anatomy.base(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
-    predicted: Tensor = anatomy.logits(read[batch.predicting]).float().log_softmax(-1)
+        read = model.loaded.anatomy.base(input_ids=batch.ids, attention_mask=batch.mask)
+    states: Tensor = read.last_hidden_state[batch.predicting]
+    return states
+
+
+def _predicted(model: Model, states: Tensor) -> Tensor:
+    predicted: Tensor = model.loaded.anatomy.logits(states).float().log_softmax(-1)
     return predicted
 
 

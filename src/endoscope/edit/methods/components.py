@@ -56,7 +56,7 @@ class Components:
     def _changes(self, strength: float) -> dict[str, Change]:
         found = {}
         for names in self._alike:  # matrices that read the same
-            shown, kept = self._shown[names[0]], self._kept[names[0]].second
+            shown, kept = self._shown[names[0]].double(), self._kept[names[0]].second.double()
             rights = [self._deltas[name].right.double() for name in names]
             taken = solved(shown + kept / strength, torch.cat(rights) @ shown)
             parts = torch.split(taken, [len(right) for right in rights])

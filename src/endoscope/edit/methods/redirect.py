@@ -62,7 +62,7 @@ class Redirect:
             like = moments(model, names, starts, show=task.show)
         self._writers = {
             name: _Writer(
-                matrix_at(module, name).whole @ (shown[name].mean - like[name].mean),
+                matrix_at(module, name).whole @ (shown[name].mean - like[name].mean).double(),
                 shown[name],
                 (kept[name].second + like[name].second) / 2,
             )
@@ -81,7 +81,9 @@ class Redirect:
 
 def _change(writer: _Writer, strength: float) -> Change:
     both = strength * writer.shown.second + writer.kept
-    return Change(-writer.away[:, None], solved(both, strength * writer.shown.mean[None]))
+    return Change(
+        -writer.away[:, None], solved(both.double(), strength * writer.shown.mean[None].double())
+    )
 
 
 def _names(task: Task) -> list[str]:

@@ -7,12 +7,16 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from endoscope.artifacts import atomic_file
-from endoscope.behaviours import read_items
+from endoscope.behaviours import Behaviour, read_items
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.prompts import prompt_of
+from endoscope.behaviours.scorers import CheckScorer
 from endoscope.edit.passage import Passage, answered
-from endoscope.edit.trying import Floats, Runs, divergences
+from endoscope.edit.trying import Divergences, Floats, Runs
 from endoscope.edit.verify.subjects import Subjects
 from endoscope.engine.capture import Text
 
@@ -39,12 +43,24 @@ class Neutral:
         Returns:
             KL(before || after) of each answer, in nats a token, `[answers]`.
         """
-        return divergences(self._subjects.before, after, self._passages)
+        return self._all(after)
 
     def moved_at_first(self, after: Runs) -> Floats:
         """Return the same at the first token of each answer."""
         first = [one.opening for one in self._passages]
-        return divergences(self._subjects.before, after, first)
+        return Divergences(self._subjects.before, first)(after)
+
+    def showing(self, behaviour: Behaviour) -> NDArray[np.bool_]:
+        """Return which answers show a behaviour, `[answers]`; none where no check can say."""
+        texts = [one.text[slice(*one.spans[0])] for one in self._passages]
+        if not isinstance(behaviour.scorer, CheckScorer):
+            return np.zeros(len(texts), dtype=bool)
+        check = behaviour.scorer.check
+        return np.array([float(check(text)) >= behaviour.cut for text in texts])
+
+    @cached_property
+    def _all(self) -> Divergences:
+        return Divergences(self._subjects.before, self._passages)
 
     @cached_property
     def _passages(self) -> list[Passage]:

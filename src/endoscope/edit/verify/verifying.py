@@ -57,7 +57,7 @@ class Verifying:
         subjects, neutral = self.subjects, Neutral(self.subjects)
         checks = [self._target(budget.target, target)]
         checks += [self._wanted(line, behaviour) for line, behaviour in wanted]
-        predictions = list(self._predictions(budget, neutral))
+        predictions = list(self._predictions(budget, neutral, target))
         checks += predictions
         checks.append(self._perplexity(budget))
         suites = capabilities().values()
@@ -131,14 +131,21 @@ class Verifying:
             holds=bool(high >= 0 and (may_rise or low <= 0)),
         )
 
-    def _predictions(self, budget: Budget, neutral: Neutral) -> Iterator[Check]:
-        """Yield how far predictions moved on the model's own answers to neutral prompts."""
+    def _predictions(self, budget: Budget, neutral: Neutral, target: Behaviour) -> Iterator[Check]:
+        """Yield how far predictions moved on the model's own answers to neutral prompts.
+
+        Some of these answers may show the target: what moves there is what the edit is for, so that
+        how far all others moved is said too.
+        """
         run = partial(self.subjects.run, "after")
         first = np.inf if budget.first_token_kl is None else budget.first_token_kl
-        lines = (
-            ("KL(before || after), nats a token", budget.kl, neutral.moved(run)),
+        moved, shows = neutral.moved(run), neutral.showing(target)
+        lines = [
+            ("KL(before || after), nats a token", budget.kl, moved),
             ("the same at the first token", first, neutral.moved_at_first(run)),
-        )
+        ]
+        if shows.any() and not shows.all():
+            lines.append((f"KL of answers without {target.name}", np.inf, moved[~shows]))
         for name, most, kl in lines:
             figure = mean_figure(kl, self.subjects.seed)
             allowed = f"at most {most:g}" if np.isfinite(most) else "not bound"
