@@ -9,6 +9,7 @@ from endoscope.diff import Pair
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.inputs import batches, moments
 from endoscope.edit.methods.components import Components
+from endoscope.edit.methods.least_squares import RIDGE
 from endoscope.edit.methods.scaling import Scaling
 from endoscope.edit.parts import running
 from endoscope.edit.passage import Passage
@@ -89,7 +90,7 @@ def test_what_is_left_solves_the_least_squares(pair: Pair, task: Task) -> None:
         weights = [
             np.full(len(shown), 1 / len(shown)),
             np.full(len(kept), 1 / len(kept) / strength),
-            np.full(shown.shape[1], 1e-3 * size),
+            np.full(shown.shape[1], RIDGE * size),
         ]
         rows = np.sqrt(np.concatenate(weights))[:, None]
         x = np.concatenate([shown, kept, np.eye(shown.shape[1])]) * rows

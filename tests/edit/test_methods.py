@@ -12,6 +12,7 @@ import endoscope
 from endoscope.edit.methods.ablate import Ablate
 from endoscope.edit.methods.contrasting import contrasted
 from endoscope.edit.methods.leace import Leace
+from endoscope.edit.methods.least_squares import RIDGE
 from endoscope.edit.methods.method import Method
 from endoscope.edit.methods.redirect import Redirect
 from endoscope.edit.methods.shift import Shift
@@ -238,7 +239,7 @@ def test_what_is_redirected_solves_the_least_squares(task: Task, begins: bool) -
             x * (strength / len(x)) ** 0.5,
             alike * (0.5 / len(alike)) ** 0.5,
             whole * (0.5 / len(whole)) ** 0.5,
-            torch.eye(x.shape[1], dtype=torch.float64) * size * 1e-3**0.5,
+            torch.eye(x.shape[1], dtype=torch.float64) * size * RIDGE**0.5,
         ]
     )
     wanted = torch.zeros(len(rows), len(away), dtype=torch.float64)

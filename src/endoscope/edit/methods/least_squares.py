@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-RIDGE = 1e-3  # of the mean variance of an input, added in every direction
+# Of the mean variance of an input, added in every direction: few texts say little of most of them,
+# and what was is to stay there. With a thirtieth of it, plain prose moves several times as far.
+RIDGE = 3e-2
 
 
 def solved(moments: Tensor, right: Tensor) -> Tensor:
