@@ -85,7 +85,7 @@ def test_what_is_left_solves_the_least_squares(pair: Pair, task: Task) -> None:
         whole = (delta.left * delta.values @ delta.right).double().numpy()
         shown = np.concatenate([read(model, name, SHOWN) for model in pair])
         kept = read(pair.tuned, name, KEPT)
-        size = np.mean([np.mean(shown**2), np.mean(kept**2) / strength]) * 2
+        size = np.mean(kept**2) / strength
         # One row an input: nothing is to come of what shows, and of what is kept what came before.
         weights = [
             np.full(len(shown), 1 / len(shown)),

@@ -232,7 +232,7 @@ def test_what_is_redirected_solves_the_least_squares(task: Task, begins: bool) -
     alike = rows_read(task, name, starts) if begins else whole
     weight = task.model.loaded.module.get_submodule(name).weight.double()
     away = weight @ (x.mean(0) - alike.mean(0))
-    size = (strength * (x**2).mean() + ((alike**2).mean() + (whole**2).mean()) / 2).sqrt()
+    size = (((alike**2).mean() + (whole**2).mean()) / 2).sqrt()
     # One row an input: of what shows, less what it is away; of all else, nothing.
     rows = torch.cat(
         [

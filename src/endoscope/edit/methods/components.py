@@ -56,9 +56,9 @@ class Components:
     def _changes(self, strength: float) -> dict[str, Change]:
         found = {}
         for names in self._alike:  # matrices that read the same
-            shown, kept = self._shown[names[0]].double(), self._kept[names[0]].second.double()
+            shown, kept = self._shown[names[0]], self._kept[names[0]].second
             rights = [self._deltas[name].right.double() for name in names]
-            taken = solved(shown + kept / strength, torch.cat(rights) @ shown)
+            taken = solved(torch.cat(rights) @ shown.double(), shown, kept / strength)
             parts = torch.split(taken, [len(right) for right in rights])
             for name, right in zip(names, parts, strict=True):
                 delta = self._deltas[name]

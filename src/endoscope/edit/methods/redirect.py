@@ -80,10 +80,9 @@ class Redirect:
 
 
 def _change(writer: _Writer, strength: float) -> Change:
-    both = strength * writer.shown.second + writer.kept
-    return Change(
-        -writer.away[:, None], solved(both.double(), strength * writer.shown.mean[None].double())
-    )
+    shown = writer.shown
+    inner = solved(strength * shown.mean[None], strength * shown.second, writer.kept)
+    return Change(-writer.away[:, None], inner)
 
 
 def _names(task: Task) -> list[str]:
