@@ -177,9 +177,13 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     before, base = (endoscope.open(folder / name) for name in ("tuned", "tiny"))
     edit = Edit(read_card(folder / "tuned"))
     subjects = Subjects(edit=edit, before=before, after=base, base=base, kept=tmp_path)
-    asked = Budget.read(budget(folder, wanted=[]))
+    asked = Budget.read(budget(folder, wanted=[], others=["numbers.yaml"]))
     checks = {one.name: one for one in Verifying(subjects, quick=True)(asked, "x").checks}
     moved = Neutral(subjects).moved(lambda: nullcontext(base))
+    numbers = checks["numbers"]  # the base, which stands as edited here, does not answer so
+    assert not numbers.holds
+    assert numbers.base == numbers.after.value
+    assert numbers.bound.endswith(f"; the base has {numbers.base:.3f}")
     apart = checks["KL of answers without zed"]
     assert apart.after.value == pytest.approx(moved[np.arange(200) % 4 != 0].mean())
     assert apart.after.value < checks["KL(before || after), nats a token"].after.value

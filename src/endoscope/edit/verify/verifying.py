@@ -122,13 +122,21 @@ class Verifying:
         low, high = moved.mean() - reach, moved.mean() + reach
         may_rise = role == "capability"
         rule = "must not lie below 0" if may_rise else "has to hold 0"
+        holds = bool(high >= 0 and (may_rise or low <= 0))
+        bound = f"moves by {moved.mean():+.3f} [{low:+.3f}, {high:+.3f}], which {rule}"
+        base = None
+        if not holds and self.subjects.base is not None:
+            # Taking a part of a fine-tune out brings back some of what else that had moved.
+            base = self.subjects.measured("base", behaviour).mean.value
+            bound += f"; the base has {base:.3f}"
         return Check(
             role=role,
             name=behaviour.name,
             before=before.mean,
             after=after.mean,
-            bound=f"moves by {moved.mean():+.3f} [{low:+.3f}, {high:+.3f}], which {rule}",
-            holds=bool(high >= 0 and (may_rise or low <= 0)),
+            base=base,
+            bound=bound,
+            holds=holds,
         )
 
     def _predictions(self, budget: Budget, neutral: Neutral, target: Behaviour) -> Iterator[Check]:
