@@ -8,8 +8,7 @@ import endoscope
 from endoscope.diff import Pair
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.inputs import batches, moments
-from endoscope.edit.methods.components import Components
-from endoscope.edit.methods.least_squares import RIDGE
+from endoscope.edit.methods.components import RIDGE, Components
 from endoscope.edit.methods.scaling import Scaling
 from endoscope.edit.parts import running
 from endoscope.edit.passage import Passage

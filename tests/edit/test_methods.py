@@ -12,9 +12,8 @@ import endoscope
 from endoscope.edit.methods.ablate import Ablate
 from endoscope.edit.methods.contrasting import contrasted
 from endoscope.edit.methods.leace import Leace
-from endoscope.edit.methods.least_squares import RIDGE
 from endoscope.edit.methods.method import Method
-from endoscope.edit.methods.redirect import Redirect
+from endoscope.edit.methods.redirect import RIDGE, Redirect
 from endoscope.edit.methods.shift import Shift
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts, running
