@@ -118,8 +118,9 @@ def moments(
             if name not in sums:
                 size = x.shape[-1]
                 sums[name] = Moments(x.new_zeros(size, size), x.new_zeros(size))
-            sums[name].second.addmm_(x.T, x)  # in place: there are as many as matrices
-            sums[name].mean.add_(x.sum(0))
+            second, mean = sums[name]
+            second.addmm_(x.T, x)  # in place: there are as many as matrices
+            mean.add_(x.sum(0))
 
         return hook
 

@@ -21,10 +21,11 @@ LIKE = 4  # characters before a place by which it is told whether an answer begi
 
 
 class _Writer(NamedTuple):
-    """A matrix that writes to the stream, float64.
+    """A matrix that writes to the stream.
 
     Attributes:
-        away: what it writes where it shows, less what it writes elsewhere, on average, `[out]`.
+        away: what it writes where it shows, less what it writes elsewhere, on average, `[out]`,
+            float64.
         shown: moments of what it reads where it shows.
         kept: second moments of what it reads elsewhere, `[in, in]`.
     """
