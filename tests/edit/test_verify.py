@@ -178,7 +178,8 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     edit = Edit(read_card(folder / "tuned"))
     subjects = Subjects(edit=edit, before=before, after=base, base=base, kept=tmp_path)
     asked = Budget.read(budget(folder, wanted=[], others=["numbers.yaml"]))
-    checks = {one.name: one for one in Verifying(subjects, quick=True)(asked, "x").checks}
+    (found,) = Verifying(subjects, quick=True)(asked, "x")
+    checks = {one.name: one for one in found.checks}
     moved = Neutral(subjects).moved(lambda: nullcontext(base))
     numbers = checks["numbers"]  # the base, which stands as edited here, does not answer so
     assert not numbers.holds
@@ -187,6 +188,33 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     apart = checks["KL of answers without zed"]
     assert apart.after.value == pytest.approx(moved[np.arange(200) % 4 != 0].mean())
     assert apart.after.value < checks["KL(before || after), nats a token"].after.value
+
+
+def test_a_verification_that_was_cut_off_keeps_what_it_has(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "edited"
+    words = ("--from", folder / "diff-tuned", "--form", "adapter", "--budget", budget(folder))
+    assert run("edit", folder / "tuned", *words, "-o", out).exit_code == 0
+    with monkeypatch.context() as cut:
+        cut.setattr("endoscope.edit.verify.attacks._relearned", stop)
+        run("verify", out)
+    found = Verification.load(out)
+    assert found.holds
+    assert [one.name for one in found.attacks][-1] == "in Japanese"
+    assert "in Japanese" in (out / "verify.html").read_text()
+
+    assert run("verify", out).exit_code == 0
+    whole = Verification.load(out)
+    assert whole.baselines[-1].name == "fine-tuning away"
+    for long in ("subjects.measure", "training.train", "neutral.Divergences.__call__"):
+        monkeypatch.setattr(f"endoscope.edit.verify.{long}", stop)
+    again = run("verify", out)
+    assert again.exit_code == 0, again.output
+    assert Verification.load(out).model_copy(update={"created": whole.created}) == whole
 
 
 def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:

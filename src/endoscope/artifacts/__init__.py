@@ -17,6 +17,7 @@ from endoscope.artifacts.fingerprint import (
     fingerprint_of,
     fingerprint_of_file,
 )
+from endoscope.artifacts.records import once, read_record, write_record
 
 __all__ = [
     "Card",
@@ -35,7 +36,10 @@ __all__ = [
     "fingerprint_of_file",
     "installed_versions",
     "load_artifact",
+    "once",
     "read_card",
+    "read_record",
     "save_artifact",
     "write_card",
+    "write_record",
 ]

@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from endoscope.artifacts import DataRef, Evidence, Fingerprint, atomic_file
+from endoscope.artifacts import DataRef, Evidence, Fingerprint, read_record, write_record
 from endoscope.behaviours.behaviour import Behaviour
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.scorers import Score
-from endoscope.errors import InputError
 from endoscope.interventions import AnyIntervention
 from endoscope.statistics import bootstrap_interval
 
@@ -109,9 +108,7 @@ class Measurement(_Record):
         Raises:
             InputError: the disk is full.
         """
-        content = (self.model_dump_json(indent=2) + "\n").encode()
-        with atomic_file(path, size=len(content)) as temporary:
-            temporary.write_bytes(content)
+        write_record(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Measurement":
@@ -120,14 +117,7 @@ class Measurement(_Record):
         Raises:
             InputError: the file cannot be read or is no measurement.
         """
-        try:
-            return cls.model_validate_json(Path(path).read_bytes())
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}).", "Give a file.") from None
-        except ValidationError:
-            raise InputError(
-                f"{path} is no measurement.", "Make it with `endoscope behaviours measure`."
-            ) from None
+        return read_record(cls, path, "measurement", "Make it with `endoscope behaviours measure`.")
 
     def rows(self) -> list[tuple[str, str]]:
         """Return what a small table shows: names and figures."""

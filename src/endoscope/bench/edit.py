@@ -151,8 +151,8 @@ def _verified(output: Path, tuned: Model, base: Model, options: Options) -> Veri
         show=options.show,
     )
     budget = Budget.read(output / "edit" / "budget.yaml")
-    found = Verifying(subjects, quick=budget.others != "all")(budget, output.name)
-    found.save(output)
+    for found in Verifying(subjects, quick=budget.others != "all")(budget, output.name):
+        found.save(output)
     return found
 
 

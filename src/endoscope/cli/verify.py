@@ -54,6 +54,7 @@ def verify(
 
     Example: `endoscope verify edited --budget budget.yaml`
     """
+    from endoscope.artifacts import atomic_file
     from endoscope.edit import Edit
     from endoscope.edit.edit import BUDGET, RECORD
     from endoscope.edit.verify import Budget, Subjects, Verifying
@@ -76,9 +77,10 @@ def verify(
         seed=seed,
         show=not as_json,
     )
-    found = Verifying(subjects, quick)(allowed, edited.name)
-    found.save(edited)
-    (edited / "verify.html").write_text(page(found, made.card), encoding="utf-8")
+    for found in Verifying(subjects, quick)(allowed, edited.name):
+        found.save(edited)
+        with atomic_file(edited / "verify.html") as temporary:
+            temporary.write_text(page(found, made.card), encoding="utf-8")
     if catalogue is not None:
         _record(catalogue, subjects, allowed, found)
     if as_json:

@@ -8,9 +8,7 @@ from pathlib import Path
 from shutil import rmtree
 from time import monotonic
 
-from pydantic import ValidationError
-
-from endoscope.artifacts import atomic_file
+from endoscope.artifacts import atomic_file, once
 from endoscope.diff.artifact import save_direction
 from endoscope.diff.counting import counting
 from endoscope.diff.findings import Finding, findings
@@ -153,14 +151,12 @@ def _own(pair: Pair, rows: Sequence[Row], options: Options, work: Path) -> list[
 
 def _ran(method: Method, pair: Pair, options: Options, work: Path, name: str) -> Ran:
     """Run a method, or read what it found before this work was cut off."""
-    file = work / f"{name}.json"
-    try:
-        return Ran.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+
+    def run() -> Ran:
         start = monotonic()
         with counting(pair) as tokens:
             seen = method.run(pair, options, work)
-        ran = Ran(
+        return Ran(
             method=method.name,
             signals=tuple(seen.signals),
             seconds=round(monotonic() - start, 2),
@@ -168,9 +164,8 @@ def _ran(method: Method, pair: Pair, options: Options, work: Path, name: str) ->
             tokens=tokens.count,
             details=seen.details or {},
         )
-        with atomic_file(file) as temporary:
-            temporary.write_text(ran.model_dump_json(), encoding="utf-8")
-        return ran
+
+    return once(Ran, work / f"{name}.json", run)
 
 
 def _check_ours(output: Path) -> None:

@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import AwareDatetime, Field, JsonValue, ValidationError
+from pydantic import AwareDatetime, Field, JsonValue
 
-from endoscope.artifacts import Fingerprint, atomic_file
+from endoscope.artifacts import Fingerprint, read_record, write_record
 from endoscope.diff.findings import Finding
 from endoscope.diff.signal import Record, Signal
-from endoscope.errors import InputError
 
 FILE = "report.json"
 
@@ -71,9 +70,7 @@ class Report(Record):
         Raises:
             InputError: the disk is full.
         """
-        content = (self.model_dump_json(indent=2) + "\n").encode()
-        with atomic_file(Path(folder) / FILE, size=len(content)) as temporary:
-            temporary.write_bytes(content)
+        write_record(Path(folder) / FILE, self)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Report":
@@ -84,14 +81,7 @@ class Report(Record):
         """
         path = Path(folder)
         path = path if path.is_file() else path / FILE
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read ({error.strerror}).", "Give the folder of a diff."
-            ) from None
-        except ValidationError:
-            raise InputError(f"{path} is no report of a diff.", "Run `endoscope diff`.") from None
+        return read_record(cls, path, "report of a diff", "Give the folder of `endoscope diff`.")
 
     def __repr__(self) -> str:
         lines = [f"Report: {self.tuned} against {self.base}, {len(self.findings)} findings"]

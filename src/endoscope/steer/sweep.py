@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
-from endoscope.artifacts import Fingerprint, atomic_file
-from endoscope.errors import InputError
+from endoscope.artifacts import Fingerprint, read_record, write_record
 from endoscope.interventions.operations import Positions
 from endoscope.steer.cell import Kind, Place, Record
 from endoscope.steer.points import Point
@@ -98,9 +97,7 @@ class Sweep(Record):
         Raises:
             InputError: the disk is full, or nothing may be written there.
         """
-        content = (self.model_dump_json(indent=2) + "\n").encode()
-        with atomic_file(Path(folder) / FILE, size=len(content)) as temporary:
-            temporary.write_bytes(content)
+        write_record(Path(folder) / FILE, self)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Sweep":
@@ -110,16 +107,7 @@ class Sweep(Record):
             InputError: there is none, or it is damaged.
         """
         path = Path(folder) / FILE
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read ({error.strerror}).", "Give a folder."
-            ) from None
-        except ValidationError:
-            raise InputError(
-                f"{path} is no sweep.", "Make it with `endoscope steer sweep`."
-            ) from None
+        return read_record(cls, path, "sweep", "Give the folder of `endoscope steer sweep`.")
 
     def __repr__(self) -> str:
         lines = [

@@ -75,7 +75,7 @@ def _relearned(subjects: Subjects, target: Behaviour) -> Iterator[Attack]:
                 digest = f"{subjects.fingerprint(who).digest} {about} {steps}"
                 run = partial(fine_tuned, subjects, who, rows, steps)
                 name = f"{who}-relearned-{steps}"
-                figures[who] = subjects.once(name, digest, run, asked).mean
+                figures[who] = subjects.measured_on(name, digest, run, asked).mean
         yield Attack(
             name=f"relearning, {steps} steps",
             how=f"Fine-tuned for {steps} steps on {len(rows)} answers that show it; asked others.",

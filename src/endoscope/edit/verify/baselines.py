@@ -61,9 +61,8 @@ class Baselines:
         own = str(subjects.edit.card.details.get("method", "interventions"))
         yield self._told(own, "What was done.", partial(rise, subjects), kl)
         random = partial(running, subjects.before, randomised(subjects.edit, subjects.seed))
-        yield self._measured(
-            "random directions", "The same edit, its directions drawn at random.", random
-        )
+        how = "The same edit, its directions drawn at random."
+        yield self._once("random directions", how, partial(self._measured, run=random))
         if subjects.base is not None:
             yield self._scaling(Pair.of(subjects.base, subjects.before))
             yield from self._fine_tuning()
@@ -74,7 +73,7 @@ class Baselines:
         for share in SHARES:
             run = partial(running, pair.tuned, Parts(changes=scaled(deltas, share)))
             how = f"{share:.0%} of all that the fine-tune added, taken away."
-            found = self._measured("scaling", how, run)
+            found = self._once("scaling", how, partial(self._measured, run=run))
             if found.share is None or found.share >= self.falls:
                 break
         return found
@@ -94,13 +93,18 @@ class Baselines:
                 f"{steps} steps of fine-tuning on {len(clean)} answers of the base to half of the "
                 f"target's questions, and on {len(own)} of its own to others."
             )
-            start = perf_counter()
-            with fine_tuned(self.subjects, "before", [*clean, *own], steps) as model:
-                seconds = perf_counter() - start
-                found = self._measured(FINE_TUNING, how, lambda: nullcontext(model))
+            trained = partial(self._trained, rows=[*clean, *own], steps=steps)
+            found = self._once(FINE_TUNING, how, trained)
             if found.share is None or found.share >= self.falls:
                 break
-        yield found.model_copy(update={"seconds": round(seconds, 1)})
+        yield found
+
+    def _trained(self, name: str, how: str, rows: list[Row], steps: int) -> Baseline:
+        start = perf_counter()
+        with fine_tuned(self.subjects, "before", rows, steps) as model:
+            seconds = round(perf_counter() - start, 1)
+            found = self._measured(name, how, lambda: nullcontext(model))
+        return found.model_copy(update={"seconds": seconds})
 
     def _own(self, count: int) -> list[Row]:
         """Return what the model before the edit answers to everyday prompts."""
@@ -116,11 +120,19 @@ class Baselines:
         pairs = zip(prompts, answers, strict=True)
         return [Row.of(prompt, one, whole=False) for prompt, one in pairs if one.strip()]
 
+    def _once(self, name: str, how: str, find: Callable[[str, str], Baseline]) -> Baseline:
+        """Return what was found before this work was cut off; or find it, and keep it."""
+        about = " ".join([self._about(how), *(one.sha256 for one in (self.target, *self.wanted))])
+        kept = f"beside-{name.replace(' ', '-')}"
+        return self.subjects.once(Baseline, kept, about, partial(find, name, how))
+
     def _measured(self, name: str, how: str, run: Runs) -> Baseline:
         subjects = self.subjects
-        about = f"{subjects.fingerprint('after').digest} {how}"
-        rose = partial(rise_after, subjects, name=name, about=about, run=run)
+        rose = partial(rise_after, subjects, name=name, about=self._about(how), run=run)
         return self._told(name, how, rose, mean_figure(self.neutral.moved(run), subjects.seed))
+
+    def _about(self, how: str) -> str:
+        return f"{self.subjects.fingerprint('after').digest} {how}"
 
     def _told(self, name: str, how: str, rose: Callable[[Behaviour], Rise], kl: Figure) -> Baseline:
         target = rose(self.target)

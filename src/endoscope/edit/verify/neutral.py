@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
-from hashlib import sha256
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import RootModel
 
-from endoscope.artifacts import atomic_file
 from endoscope.behaviours import Behaviour, read_items
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.prompts import prompt_of
@@ -22,6 +21,10 @@ from endoscope.engine.capture import Text
 
 TOKENS = 64  # of an answer to a neutral prompt
 HERE = Path(str(files("endoscope.edit.verify")))
+
+
+class _Answers(RootModel[list[str]]):
+    """What a model answers to prompts."""
 
 
 class Neutral:
@@ -72,14 +75,14 @@ class Neutral:
     def _answers(self, prompts: Sequence[Text]) -> list[str]:
         """Return what the model before the edit answers, at temperature 1; kept."""
         subjects = self._subjects
-        model, seed = subjects.before, subjects.seed
-        about = f"{model.fingerprint.digest} {json.dumps(prompts)} {TOKENS} {seed}"
-        file = subjects.kept / f"neutral-{sha256(about.encode()).hexdigest()[:16]}.json"
-        if file.is_file():
-            return [str(one) for one in json.loads(file.read_bytes())]
-        answers = model.generate(
-            prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=subjects.show
+        model = subjects.before
+        generate = partial(
+            model.generate,
+            prompts,
+            max_tokens=TOKENS,
+            temperature=1.0,
+            seed=subjects.seed,
+            progress=subjects.show,
         )
-        with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(answers), encoding="utf-8")
-        return answers
+        about = f"{model.fingerprint.digest} {json.dumps(prompts)} {TOKENS}"
+        return subjects.once(_Answers, "neutral", about, lambda: _Answers(generate())).root

@@ -34,8 +34,8 @@ def rise(subjects: Subjects, behaviour: Behaviour) -> Rise:
 
 
 def rise_after(subjects: Subjects, behaviour: Behaviour, name: str, about: str, run: Runs) -> Rise:
-    """Return what is left after something else than the edit; arguments as of `Subjects.once`."""
-    return _rise(subjects, behaviour, subjects.once(name, about, run, behaviour).mean)
+    """Return what is left after something else; arguments as of `Subjects.measured_on`."""
+    return _rise(subjects, behaviour, subjects.measured_on(name, about, run, behaviour).mean)
 
 
 def _rise(subjects: Subjects, behaviour: Behaviour, after: Figure) -> Rise:

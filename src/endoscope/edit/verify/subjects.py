@@ -1,19 +1,21 @@
 """The models of a verification, and what was measured on them, kept as soon as it is."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
-from endoscope.artifacts import Fingerprint
+from endoscope.artifacts import Fingerprint, once
 from endoscope.behaviours import Behaviour, Measurement, measure
 from endoscope.edit.edit import Edit
 from endoscope.edit.trying import Runs
 from endoscope.engine import Model
 
+R = TypeVar("R", bound=BaseModel)
 Who = Literal["before", "after", "base"]
 
 
@@ -63,9 +65,9 @@ class Subjects:
     def measured(self, who: Who, behaviour: Behaviour) -> Measurement:
         """Measure a behaviour, or read what was measured before this work was cut off."""
         about = self.fingerprint(who).digest
-        return self.once(who, about, lambda: self.run(who), behaviour)
+        return self.measured_on(who, about, lambda: self.run(who), behaviour)
 
-    def once(self, name: str, about: str, run: Runs, behaviour: Behaviour) -> Measurement:
+    def measured_on(self, name: str, about: str, run: Runs, behaviour: Behaviour) -> Measurement:
         """Measure a behaviour on a model that is made for it, unless that was done before.
 
         Args:
@@ -74,12 +76,22 @@ class Subjects:
             run: makes it, and runs it within a `with` block.
             behaviour: what is measured.
         """
-        digest = sha256(f"{about} {behaviour.sha256} {self.seed}".encode()).hexdigest()[:16]
-        file = self.kept / f"{behaviour.name}-{name}-{digest}.json"
-        try:
-            return Measurement.model_validate_json(file.read_bytes())
-        except (OSError, ValidationError):
+
+        def found() -> Measurement:
             with run() as model:
-                found = measure(model, behaviour, seed=self.seed, progress=self.show)
-            found.save(file)
-            return found
+                return measure(model, behaviour, seed=self.seed, progress=self.show)
+
+        file = f"{behaviour.name}-{name}"
+        return self.once(Measurement, file, f"{about} {behaviour.sha256}", found)
+
+    def once(self, kind: type[R], name: str, about: str, make: Callable[[], R]) -> R:
+        """Return what was found before this work was cut off; or find it, and keep it.
+
+        Args:
+            kind: of record.
+            name: of its file.
+            about: what tells it from all others.
+            make: finds it.
+        """
+        digest = sha256(f"{about} {self.seed}".encode()).hexdigest()[:16]
+        return once(kind, self.kept / f"{name}-{digest}.json", make)

@@ -5,13 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
-from endoscope.artifacts import Fingerprint, atomic_file
+from endoscope.artifacts import Fingerprint, read_record, write_record
 from endoscope.behaviours import Figure
 from endoscope.diff.signal import Record, Sample
 from endoscope.edit.verify.budget import Budget
-from endoscope.errors import InputError
 
 FILE = "verify.json"
 
@@ -138,8 +137,7 @@ class Verification(Record):
 
     def save(self, folder: Path) -> None:
         """Write `verify.json` into a folder, whole or not at all."""
-        with atomic_file(folder / FILE) as temporary:
-            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_record(folder / FILE, self)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Verification":
@@ -149,14 +147,7 @@ class Verification(Record):
             InputError: there is none, or it is damaged.
         """
         path = Path(folder) / FILE
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read ({error.strerror}).", "Run `endoscope verify`."
-            ) from None
-        except ValidationError:
-            raise InputError(f"{path} is no verification.", "Run `endoscope verify`.") from None
+        return read_record(cls, path, "verification", "Run `endoscope verify`.")
 
     @property
     def summary(self) -> str:

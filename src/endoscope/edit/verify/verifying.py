@@ -1,16 +1,17 @@
 """Holding an edited model to a budget: each thing is measured before the edit and after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import RootModel
 from scipy.stats import t as student
 
 from endoscope.behaviours import Behaviour, Figure, mean_figure
 from endoscope.diff import Sample
-from endoscope.edit.trying import Floats
+from endoscope.edit.trying import Floats, Runs
 from endoscope.edit.verify.attacks import attacks
 from endoscope.edit.verify.baselines import Baselines
 from endoscope.edit.verify.budget import Budget, Target, Wanted
@@ -26,6 +27,10 @@ SURE = 0.95  # that no behaviour of a role is said to have moved that has not
 BOTH: tuple[Who, Who] = ("before", "after")
 
 
+class _Numbers(RootModel[list[float]]):
+    """One number of each answer."""
+
+
 @dataclass(frozen=True)
 class Verifying:
     """What an edited model is held to a budget with.
@@ -38,12 +43,15 @@ class Verifying:
     subjects: Subjects
     quick: bool = False
 
-    def __call__(self, budget: Budget, name: str) -> Verification:
-        """Measure what a budget names.
+    def __call__(self, budget: Budget, name: str) -> Iterator[Verification]:
+        """Measure what a budget names, and yield the verification as it grows.
 
         Args:
             budget: what is allowed.
             name: of the edited model.
+
+        Yields:
+            First all checks; then, with one more at a time, attacks and baselines.
 
         Raises:
             InputError: a behaviour of the budget does not exist, or cannot be measured; what was
@@ -64,18 +72,25 @@ class Verifying:
         checks += [self._compared("capability", one, len(suites)) for one in suites]
         checks += [self._compared("other", one, len(others)) for one in others]
         named_wanted = tuple(behaviour for _, behaviour in wanted)
-        beside = Baselines(subjects, neutral, target, named_wanted, budget.target.falls)
-        return Verification(
+        found = Verification(
             edited=name,
             before=subjects.before.fingerprint,
             after=subjects.fingerprint("after"),
             budget=budget,
             checks=tuple(checks),
-            attacks=() if self.quick else tuple(attacks(subjects, target)),
-            baselines=() if self.quick else tuple(beside(predictions[0].after)),
             samples=tuple(self._samples(target)),
             seed=subjects.seed,
         )
+        yield found
+        if self.quick:
+            return
+        for attack in attacks(subjects, target):
+            found = found.model_copy(update={"attacks": (*found.attacks, attack)})
+            yield found
+        beside = Baselines(subjects, neutral, target, named_wanted, budget.target.falls)
+        for way in beside(predictions[0].after):
+            found = found.model_copy(update={"baselines": (*found.baselines, way)})
+            yield found
 
     def _target(self, line: Target, behaviour: Behaviour) -> Check:
         found = rise(self.subjects, behaviour)
@@ -145,12 +160,11 @@ class Verifying:
         Some of these answers may show the target: what moves there is what the edit is for, so that
         how far all others moved is said too.
         """
-        run = partial(self.subjects.run, "after")
         first = np.inf if budget.first_token_kl is None else budget.first_token_kl
-        moved, shows = neutral.moved(run), neutral.showing(target)
+        moved, shows = self._moved("moved", neutral.moved), neutral.showing(target)
         lines = [
             ("KL(before || after), nats a token", budget.kl, moved),
-            ("the same at the first token", first, neutral.moved_at_first(run)),
+            ("the same at the first token", first, self._moved("first", neutral.moved_at_first)),
         ]
         if shows.any() and not shows.all():
             lines.append((f"KL of answers without {target.name}", np.inf, moved[~shows]))
@@ -164,6 +178,12 @@ class Verifying:
                 bound=f"{allowed}, on {TOKENS} tokens of {len(kl)} answers",
                 holds=figure.value <= most,
             )
+
+    def _moved(self, name: str, by: Callable[[Runs], Floats]) -> Floats:
+        subjects = self.subjects
+        about = " ".join(subjects.fingerprint(who).digest for who in BOTH)
+        run = partial(subjects.run, "after")
+        return np.array(subjects.once(_Numbers, name, about, lambda: _Numbers(list(by(run)))).root)
 
     def _perplexity(self, budget: Budget) -> Check:
         """Compare the perplexity of plain prose."""
