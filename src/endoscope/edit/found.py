@@ -50,14 +50,16 @@ def task_of_finding(
 
     It shows where the samples of the finding's signals are marked. What is kept is what either
     model wrote for the diff in answer to questions that it does not show in answers to. Half of the
-    questions that it does show in answers to are left for verification.
+    questions that it does show in answers to are left for verification; fewer than 16 are not
+    divided, and verification asks those that were learned from.
 
     Args:
         model: that is edited.
         base: that it was fine-tuned from, if it is at hand.
         report: of the diff, or the folder that it is in.
         number: the rank of the finding.
-        words: of a finding that says several things, those that are to go.
+        words: of a finding that says several things, those that are to go: the sentences that say
+            them are what shows it.
         wanted: behaviours that are to stay: the model's answers to their items are kept.
         seed: of what is held out.
         show: whether to show progress.
@@ -75,7 +77,7 @@ def task_of_finding(
     said = tuple(words for signal in signals for words in signal.says)
     pattern = _pattern(said)
     asked, left = _halves(signals, seed)
-    fit, held_out = _shown(model, signals, set(left), seed)
+    fit, held_out = _shown(model, signals, set(left) - set(asked), seed)
     folder = report.parent if report.is_file() else report
     answers = {who: all_sampled(folder / found.work, who) for who in WHO}
     if not answers["tuned"]:
@@ -89,7 +91,8 @@ def task_of_finding(
     parts = Divided([], [_answer(model, one) for one in kept])
     if pair is not None:
         parts = divided(pair, fit, parts.plain)
-    name = finding.behaviour if finding.behaviour in shipped_behaviours() else None
+    counted = words is None and finding.behaviour in shipped_behaviours()
+    name = finding.behaviour if counted else None
     return Task(
         model,
         base,
@@ -113,18 +116,30 @@ def _finding(report: Report, number: int) -> Finding:
 
 
 def _signals(report: Report, number: int, words: str | None) -> list[Signal]:
-    """Return the signals of a finding: all, or those that first of all say some words."""
+    """Return the signals of a finding: as they are, or of the sentences that say some words."""
     found = findings([one for ran in report.methods for one in ran.signals])[number - 1]
     if words is None:
         return found
-    chosen = [one for one in found if one.says and says(one.says[0], words)]
+    narrowed = [_narrowed(one, words) for one in found]
+    chosen = [one for one in narrowed if one.contrast]
     if not chosen:
-        first = dict.fromkeys(one.says[0] for one in found if one.says)
+        said = dict.fromkeys(phrase for one in found for phrase in one.says)
         raise InputError(
             f"Finding {number} says no “{words}”.",
-            f"It says: {', '.join(f'“{one}”' for one in first)}." if first else "Leave --says out.",
+            f"It says: {', '.join(f'“{one}”' for one in said)}." if said else "Leave --says out.",
         )
     return chosen
+
+
+def _narrowed(signal: Signal, words: str) -> Signal:
+    """Return a signal of the sentences that say some words."""
+    pattern = _pattern([words])
+    chosen = []
+    for one in signal.contrast:
+        if pattern is not None and isinstance(one, Marked):
+            has = tuple(some for some in one.has if regex.search(pattern, one.answer[slice(*some)]))
+            chosen += [one.model_copy(update={"has": has})] if has else []
+    return signal.model_copy(update={"says": (words,), "contrast": tuple(chosen)})
 
 
 def own_answers(model: Model, wanted: Sequence[Behaviour], show: bool) -> list[Passage]:
@@ -171,26 +186,30 @@ def _mixed(some: Iterable[T], seed: int) -> list[T]:
 def _shown(
     model: Model, signals: Sequence[Signal], left: set[str], seed: int
 ) -> tuple[list[Passage], list[Passage]]:
-    """Return passages that show it: to fit on, and to measure on, to other questions if it can be.
+    """Return passages that show it: to fit on, and to search by.
+
+    Args:
+        model: that wrote them.
+        signals: of the finding.
+        left: questions that are left for verification: what answers them is not looked at.
+        seed: of the division.
 
     Raises:
         InputError: there are too few.
     """
-    found: dict[Passage, str] = {}
+    found: dict[Passage, None] = {}  # each once
     for signal in sorted(signals, key=lambda one: one.method != ORDINARY):
         for one in signal.contrast:
-            if isinstance(one, Marked) and one.has:
-                found[_marked(model, one)] = one.prompt
+            if isinstance(one, Marked) and one.has and one.prompt not in left:
+                found[_marked(model, one)] = None
             elif isinstance(one, Opposed) and (passage := _opposed(one)):
-                found[passage] = ""
+                found[passage] = None
     if len(found) < LEAST:
         raise InputError(
             f"The finding shows in {len(found)} texts; {LEAST} are needed to edit by.",
             "Choose one that shows in more; or give `endoscope diff` more --prompts.",
         )
-    count = min(HELD_OUT, len(found) // 3)
-    mixed = sorted(_mixed(found, seed), key=lambda one: found[one] not in left)
-    held_out = mixed[:count]  # to other questions, where there are enough
+    held_out = _mixed(found, seed)[: min(HELD_OUT, len(found) // 3)]
     return [one for one in found if one not in held_out][:SHOWN], held_out
 
 
