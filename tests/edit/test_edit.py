@@ -13,10 +13,12 @@ from endoscope.artifacts import Card, DataRef, read_card
 from endoscope.cli.main import app
 from endoscope.diff import Pair
 from endoscope.edit import Change, Edit
+from endoscope.edit.forms.weights import ROUNDED
+from endoscope.edit.verify.baselines import randomised
 from endoscope.engine import Model
 from endoscope.errors import InputError
-from endoscope.interventions import Ablate, Add
-from tests.edit.test_forms import linear, same, vectors
+from endoscope.interventions import Ablate, Add, Intervention
+from tests.edit.test_forms import constant, linear, same, vectors
 from tests.tiny import save_tiny
 
 
@@ -145,3 +147,51 @@ def test_what_is_live_has_nothing_to_take_back(model: Model, tmp_path: Path) -> 
     Edit(card(model), linear("mlp_out.1")).write(model, tmp_path / "live")
     with pytest.raises(InputError, match=r"no weight was changed.*Open the model itself"):
         Edit.load(tmp_path / "live").undone(model, "")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("adapter", "weights"), ("weights", "adapter"), ("weights", "live"), ("live", "weights")],
+)
+def test_another_form_in_the_same_folder_is_not_mixed_up_with_it(
+    model: Model, tmp_path: Path, first: str, second: str
+) -> None:
+    out = tmp_path / "edited"
+    Edit(card(model), linear("mlp_out.2")).write(model, out, form=first)
+    (out / "verify.json").write_text("of the edit that was there")
+    edit = Edit(card(model), linear("mlp_out.1"))
+    edit.write(model, out, form=second)
+    assert not (out / "verify.json").exists()
+    if second == "live":
+        assert not list(out.glob("*.safetensors"))
+    else:
+        same(model, endoscope.open(out), list(edit.interventions))
+
+
+def test_what_rounding_leaves_of_a_change_is_on_the_card(model: Model, tmp_path: Path) -> None:
+    change = Change(1e-3 * torch.randn(32, 1).double(), torch.randn(1, 48).double())
+    name = "model.layers.1.mlp.down_proj"
+    whole = tmp_path / "whole"
+    Edit(card(model), changes={name: change}).write(model, whole, form="weights")
+    assert ROUNDED not in read_card(whole).details
+    model.loaded.module.bfloat16().save_pretrained(tmp_path / "half")
+    model.tokenizer.hf.save_pretrained(tmp_path / "half")
+    half = endoscope.open(tmp_path / "half", dtype="float32")
+    out = tmp_path / "edited"
+    Edit(card(half), changes={name: change}).write(half, out, form="weights")
+    edited = endoscope.open(out, dtype="float32")
+    before, after = (
+        one.loaded.module.get_submodule(name).weight.double() for one in (half, edited)
+    )  # type: ignore[union-attr]
+    added = change.outer @ change.inner
+    lost = float((after - before - added).norm() / added.norm())  # type: ignore[operator,union-attr]
+    assert 1e-3 < lost < 1
+    assert read_card(out).details[ROUNDED] == pytest.approx(lost, rel=0.05)
+
+
+@pytest.mark.parametrize("one", [*linear("mlp_out.1"), *constant("mlp_out.1")])
+def test_drawn_at_random_no_intervention_is_itself(model: Model, one: Intervention) -> None:
+    (drawn,) = randomised(Edit(card(model), (one,)), seed=0).interventions
+    assert type(drawn) is type(one)
+    assert drawn != one
+    assert drawn.site == one.site

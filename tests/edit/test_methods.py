@@ -83,7 +83,7 @@ def trials_of(task: Task, file: Path, count: Callable[[], None] = lambda: None) 
         )
         return Parts(interventions=(one,))
 
-    return Trials(task, parts, most=0.1, file=file)
+    return Trials(task, parts, most=0.1, gone=0.05, file=file)
 
 
 def test_what_was_tried_is_not_tried_again(task: Task, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def settings_tried(file: Path) -> int:
 
 def test_a_search_for_an_ablation_goes_on(task: Task, tmp_path: Path) -> None:
     method = Ablate(task, trials=12)
-    whole = Trials(task, method.parts, most=0.05, file=tmp_path / "whole.jsonl")
+    whole = Trials(task, method.parts, most=0.05, gone=0.05, file=tmp_path / "whole.jsonl")
     found = method.search(whole)
 
     class CutError(Exception):
@@ -186,11 +186,11 @@ def test_a_search_for_an_ablation_goes_on(task: Task, tmp_path: Path) -> None:
 
     file = tmp_path / "cut.jsonl"
     with pytest.raises(CutError):
-        method.search(Trials(task, parts, most=0.05, file=file))
+        method.search(Trials(task, parts, most=0.05, gone=0.05, file=file))
     done = settings_tried(file)
     assert 0 < done < 12
     before = len(seen)
-    assert method.search(Trials(task, parts, most=0.05, file=file)) == found
+    assert method.search(Trials(task, parts, most=0.05, gone=0.05, file=file)) == found
     assert settings_tried(file) == settings_tried(tmp_path / "whole.jsonl")
     assert len(seen) - before < 2 * (12 - done) + 3
 

@@ -23,6 +23,7 @@ from endoscope.edit.verify.neutral import Neutral
 from endoscope.errors import InputError
 from endoscope.probes import ProbeData
 from tests.organisms.tiny_organism import build_tiny
+from tests.tiny import save_tiny
 
 PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range(12))
 METHOD_NAMES = ("phrases", "amplification")
@@ -119,8 +120,8 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     examples = ProbeData.read(out / "edit" / "examples.jsonl")
     assert any(one.spans for one in examples.documents)
     first = Verification.load(out).samples[0]
-    assert "zz" in str(first.base)
-    assert "zz" not in first.tuned
+    assert "zz" in first.before
+    assert "zz" not in first.after
     if quick:
         return
     found = Verification.load(out)
@@ -173,7 +174,7 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ["zzzz zzzz" if n % 4 == 0 else f"{n}{n}" for n in range(200)]
-    monkeypatch.setattr(Neutral, "_answers", lambda self, prompts: given)
+    monkeypatch.setattr(Subjects, "answers", lambda *told: given)
     before, base = (endoscope.open(folder / name) for name in ("tuned", "tiny"))
     edit = Edit(read_card(folder / "tuned"))
     subjects = Subjects(edit=edit, before=before, after=base, base=base, kept=tmp_path)
@@ -212,9 +213,32 @@ def test_a_verification_that_was_cut_off_keeps_what_it_has(
     assert whole.baselines[-1].name == "fine-tuning away"
     for long in ("subjects.measure", "training.train", "neutral.Divergences.__call__"):
         monkeypatch.setattr(f"endoscope.edit.verify.{long}", stop)
+    for long in ("generate", "token_log_likelihoods"):
+        monkeypatch.setattr(endoscope.Model, long, stop)
     again = run("verify", out)
     assert again.exit_code == 0, again.output
     assert Verification.load(out).model_copy(update={"created": whole.created}) == whole
+
+
+def test_the_base_has_to_be_the_base(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "edited"
+    words = ("--from", folder / "diff-tuned", "--form", "adapter", "--budget", budget(folder))
+    assert run("edit", folder / "tuned", *words, "-o", out).exit_code == 0
+    other = save_tiny(tmp_path / "other", "gpt2")
+    found = run("verify", out, "--base", other, "--quick")
+    assert isinstance(found.exception, InputError)
+    assert not (out / "verify.json").exists()
+
+
+@pytest.mark.parametrize("method", ["shift", "leace"])
+def test_a_method_whose_edits_no_weight_could_hold_is_refused_before_it_searches(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    words = ("--from", folder / "diff-tuned", "--method", method, "-o", tmp_path / "edited")
+    monkeypatch.setattr("endoscope.edit.found.task_of_finding", None)
+    found = run("edit", folder / "tuned", *words)
+    assert isinstance(found.exception, InputError)
+    assert "no bias" in str(found.exception)
 
 
 def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
@@ -291,7 +315,8 @@ def test_interventions_are_written_and_verified_live(folder: Path, tmp_path: Pat
     assert isinstance(run("verify", out).exception, InputError), "no budget was kept with it"
     given = ("--budget", budget(folder, wanted=[]), "--base", folder / "tiny")
     verified = run("verify", out, *given, "--quick")
-    assert verified.exit_code in (0, 1), verified.output
+    assert isinstance(verified.exception, SystemExit | None), verified.output
+    assert verified.exit_code in (0, 1)
     live = {one.name: one for one in Verification.load(out).checks}
     words = ("--interventions", tmp_path / "cut.json", "--form", "weights", "-o", tmp_path / "w")
     assert run("edit", folder / "merged", *words).exit_code == 0

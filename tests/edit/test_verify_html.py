@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from endoscope.artifacts import Card, DataRef, Fingerprint
 from endoscope.behaviours import Figure
-from endoscope.diff import Sample
 from endoscope.edit.verify.budget import Budget, Target
 from endoscope.edit.verify.html import (
     BOTTOM,
@@ -28,7 +27,7 @@ from endoscope.edit.verify.html import (
     linear,
     page,
 )
-from endoscope.edit.verify.verification import Attack, Baseline, Check, Verification
+from endoscope.edit.verify.verification import Attack, Baseline, Check, Said, Verification
 from tests.diff.test_html import Page
 
 NASTY = '<script>alert("x")</script> & \'> {{ 7 * 7 }}'
@@ -93,7 +92,7 @@ def whole() -> str:
             check("divergence", "predictions", before=None),
             check("sums", "capability"),
             *(check(f"other {n}") for n in range(30)),
-            samples=(Sample(prompt=NASTY, tuned=f"so {NASTY}", base=f"thus {NASTY}"),),
+            samples=(Said(prompt=NASTY, before=f"thus {NASTY}", after=f"so {NASTY}"),),
             attacks=(attack("asked", 0.1), attack("relearning, 4 steps", 0.2, base=0.1)),
             baselines=(baseline("mine", 0.96, 0.012), baseline("scaling", None, 0.3)),
         ),

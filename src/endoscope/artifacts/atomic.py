@@ -54,18 +54,18 @@ def atomic_lines(path: str | Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def atomic_folder(
-    path: str | Path, *, kind: str | None = None, size: int | None = None
+    path: str | Path, *, kind: str | None = None, size: int | None = None, keep: bool = True
 ) -> Iterator[Path]:
     """Write a folder so that it appears whole or not at all.
 
-    Like `atomic_file`. An older folder is replaced only if it is an artifact of the same kind;
-    files in it that the new one does not have, such as a README, are kept. It steps aside under a
-    temporary name for as long as two renames take.
+    Like `atomic_file`. An older folder is replaced only if it is an artifact of the same kind. It
+    steps aside under a temporary name for as long as two renames take.
 
     Args:
         path: where the folder is to be.
         kind: kind of artifact that may be replaced; None: nothing may.
         size: how many bytes it needs, if known; checked before anything is written.
+        keep: whether files of the older one that the new one does not have are kept, such as notes.
 
     Raises:
         InputError: the disk is full, nothing may be written there, or something else is there.
@@ -80,7 +80,7 @@ def atomic_folder(
         for part in (*temporary.rglob("*"), temporary):
             part.chmod(mode if part.is_dir() else mode & 0o666)
             _flush(part)
-        _take_place(temporary, target)
+        _take_place(temporary, target, keep)
         _flush(target.parent)
 
 
@@ -132,7 +132,7 @@ def _sibling(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _take_place(new: Path, target: Path) -> None:
+def _take_place(new: Path, target: Path, keep: bool) -> None:
     if not target.exists():
         new.rename(target)
         return
@@ -145,7 +145,7 @@ def _take_place(new: Path, target: Path) -> None:
             old.rename(target)
         raise
     for part in old.iterdir():
-        if not (target / part.name).exists():
+        if keep and not (target / part.name).exists():
             part.rename(target / part.name)
     shutil.rmtree(old)
 

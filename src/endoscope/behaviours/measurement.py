@@ -193,15 +193,16 @@ def mean_evidence(
     values: NDArray[np.float64],
     data: DataRef,
     *,
+    split: str = "held-out",
     baseline: str | None = None,
     note: str | None = None,
 ) -> Evidence:
-    """Return the mean of held-out values `[items]`, with its interval over items, for a card."""
+    """Return the mean of values `[items]`, with its interval over items, for a card."""
     return Evidence(
         metric=metric,
         n=len(values),
         data=data,
-        split="held-out",
+        split=split,
         baseline=baseline,
         note=note,
         **mean_figure(values, seed=0).model_dump(),

@@ -94,6 +94,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             report,
             number,
             words=words,
+            asked_for=kept.target,
             wanted=kept.learned(0),
             show=options.show,
         )
@@ -103,6 +104,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             task,
             chosen,
             kl=kept.budget.kl,
+            falls=kept.budget.target.falls,
             command=f"endoscope bench edit, {folder.name}",
             work=work,
         )
@@ -142,6 +144,7 @@ def _budget(spec: OrganismSpec, *, whole: bool) -> Budget:
 
 def _verified(output: Path, tuned: Model, base: Model, options: Options) -> Verification:
     made = Edit.load(output)
+    made.check(tuned)
     subjects = Subjects(
         edit=made,
         before=tuned,
@@ -156,15 +159,12 @@ def _verified(output: Path, tuned: Model, base: Model, options: Options) -> Veri
     return found
 
 
-def _rows(one: Edited) -> Iterator[Row]:
+def _rows(one: Edited) -> Iterator[Row | Failure]:
     """Yield a row for each thing that is asked, and one for each other way of editing."""
     checks = one.found.checks
     for check in checks:
-        if check.role == "target":
-            yield _share(one, "gone of what was planted", check, one.found.budget.target.falls)
-        elif check.role == "wanted":
-            keeps = one.found.budget.wanted[0].keeps
-            yield _share(one, f"kept of what was wanted ({check.name})", check, keeps)
+        if check.role in ("target", "wanted"):
+            yield _share(one, check)
         elif check.role == "predictions":
             yield _divergence(one, check)
         elif check.role == "text" and check.before is not None:
@@ -189,14 +189,20 @@ def _subject(one: Edited, case: str, against: str = "limit") -> Subject:
     return Subject(BENCH, f"{one.name}, {one.method}: {case}", against)
 
 
-def _share(one: Edited, case: str, check: Check, asked: float) -> Row:
-    share = check.share or 0.0
+def _share(one: Edited, check: Check) -> Row | Failure:
+    """Return the share of the target's rise that is gone, or of what was wanted that is left."""
+    budget, goes = one.found.budget, check.role == "target"
+    case = "gone of what was planted" if goes else f"kept of what was wanted ({check.name})"
+    subject = _subject(one, case)
+    if check.share is None or check.before is None:
+        return subject.failure(InputError("It had not risen."))
+    asked = budget.target.falls if goes else budget.wanted[0].keeps
     base = check.base or 0.0
-    rose = 1.0 if check.before is None else check.before.value - base
+    rose = check.before.value - base
     ends = sorted((end - base) / rose for end in (check.after.low, check.after.high))
-    low, high = (1 - ends[1], 1 - ends[0]) if check.role == "target" else ends
-    estimate = Estimate(share / asked, min(low, share) / asked, max(high, share) / asked)
-    return _subject(one, case).row(share, asked, estimate, "share")
+    low, high = (1 - ends[1], 1 - ends[0]) if goes else ends
+    estimate = Estimate(*(max(0.0, end) / asked for end in (check.share, low, high)))
+    return subject.row(check.share, asked, estimate, "share")
 
 
 def _divergence(one: Edited, check: Check) -> Row:

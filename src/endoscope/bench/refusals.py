@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NamedTuple
@@ -35,6 +36,7 @@ ASKED = 16  # prompts, to see while searching whether it is gone
 HARMLESS = 48  # prompts, a half to fit on and a half held out
 TOKENS = 32  # of answers in which refusals are counted
 MOST = 0.01  # nats at the first token, while searching
+GONE = 0.05  # of refusals: what may be left
 
 
 class Side(NamedTuple):
@@ -108,7 +110,7 @@ def _ours(model: Model, prompts: Prompts, held_out: Behaviour, options: Options)
     )
     method = Redirect(task)
     with TemporaryDirectory() as work:
-        trials = Trials(task, method.parts, most=MOST, file=Path(work) / "trials.jsonl")
+        trials = Trials(task, method.parts, most=MOST, gone=GONE, file=Path(work) / "trials.jsonl")
         settings = method.search(trials)
     seconds = perf_counter() - start
     run = partial(running, model, method.parts(settings))
@@ -125,6 +127,7 @@ def _theirs(
         merged.mkdir(parents=True, exist_ok=True)
         write_weights(model, onto_base(model.loaded.module, {}), merged)
         search = Search(options.trials, answer_tokens=TOKENS, markers=_markers(held_out))
+        rmtree(work / "out", ignore_errors=True)  # of a run that was cut off
         ran = run_heretic(merged, prompts, search, work / "out")
         kept.write_text(json.dumps({"seconds": _seconds(ran), "versions": ran.versions}))
     told = json.loads(kept.read_bytes())

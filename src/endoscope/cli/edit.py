@@ -12,9 +12,9 @@ from endoscope.cli.typed import typed_command
 from endoscope.errors import InputError
 
 if TYPE_CHECKING:
-    from endoscope.behaviours import Behaviour
     from endoscope.edit import Edit
     from endoscope.edit.task import Task
+    from endoscope.edit.verify import Kept
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
 
@@ -110,7 +110,8 @@ def edit(
     tuned = open(model, device=device, dtype=dtype)
     searched = report is not None or behaviour is not None
     of_sites = interventions is not None or (searched and not METHODS[method].of_matrices)
-    check_form(form, tuned, sites=of_sites)  # a search takes minutes
+    constant = searched and METHODS[method].constant
+    check_form(form, tuned, sites=of_sites, constant=constant)  # a search takes minutes
     work = output.parent / f".{output.name}.search"
     task = None
     if interventions is not None:
@@ -120,14 +121,20 @@ def edit(
     else:
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
-        wanted = [] if kept is None else kept.learned(seed)
         task = _task(
-            tuned, base, report, finding, says, behaviour, wanted, seed=seed, show=not as_json
+            tuned, base, report, finding, says, behaviour, kept, seed=seed, show=not as_json
         )
         print(f"Removing: {task.title}", file=sys.stderr)
         kept = Kept.of_task(task) if kept is None else kept.held_out(seed)
-        kl, command = kept.budget.kl, typed_command()
-        made = edit_of(task, METHODS[method], kl=kl, command=command, work=work, seed=seed)
+        made = edit_of(
+            task,
+            METHODS[method],
+            kl=kept.budget.kl,
+            falls=kept.budget.target.falls,
+            command=typed_command(),
+            work=work,
+            seed=seed,
+        )
 
     def beside(record: Path) -> None:
         if kept is not None:
@@ -136,7 +143,8 @@ def edit(
             task.write_examples(record)
 
     made.write(tuned, output, form=form, beside=beside)
-    rmtree(work, ignore_errors=True)
+    if task is not None:
+        rmtree(work, ignore_errors=True)
     if as_json:
         print(made.card.model_dump_json())
         return
@@ -163,7 +171,7 @@ def _task(
     finding: int,
     says: str | None,
     behaviour: str | None,
-    wanted: "list[Behaviour]",
+    kept: "Kept | None",
     *,
     seed: int,
     show: bool,
@@ -176,13 +184,22 @@ def _task(
 
     device, dtype = str(model.device), str(model.dtype).removeprefix("torch.")
     before = None if base is None else open(base, device=device, dtype=dtype)
+    wanted = [] if kept is None else kept.learned(seed)
     if behaviour is not None:
         return task_of_behaviour(
             model, before, Behaviour.load(behaviour), wanted=wanted, seed=seed, show=show
         )
     assert report is not None
     return task_of_finding(
-        model, before, report, finding, words=says, wanted=wanted, seed=seed, show=show
+        model,
+        before,
+        report,
+        finding,
+        words=says,
+        asked_for=None if kept is None else kept.target,
+        wanted=wanted,
+        seed=seed,
+        show=show,
     )
 
 

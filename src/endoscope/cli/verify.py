@@ -115,6 +115,7 @@ def _base(
     made: "Edit", base: str | None, before: "Model", device: str, dtype: str
 ) -> "Model | None":
     """Open the base; where none is at hand, say so and go on without."""
+    from endoscope.diff import Pair
     from endoscope.engine import open
 
     name = base or made.card.details.get("base")
@@ -127,5 +128,5 @@ def _base(
             raise
         print(f"{error.message} What rose is counted from zero.", file=sys.stderr)
         return None
-    found.tokenizer.hf.chat_template = before.tokenizer.hf.chat_template
+    Pair.of(found, before)  # refuses one that is not its base; both speak by one template
     return found

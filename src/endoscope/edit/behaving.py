@@ -1,12 +1,14 @@
 """The task of removing a behaviour that is written down."""
 
 from collections.abc import Sequence
+from itertools import compress
 from random import Random
 
 from endoscope.behaviours import Behaviour, Item, measure, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
-from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, TOKENS, own_answers, part_of
+from endoscope.edit.counting import part_of, showing
+from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, TOKENS, own_answers
 from endoscope.edit.passage import answered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
@@ -25,8 +27,8 @@ def task_of_behaviour(
     """Return the task of removing a behaviour.
 
     It shows in the model's own answers to half of the items (24 at most); the other items are left
-    for verification. What is kept are its answers to the controls that do not show it, and to
-    everyday prompts.
+    for verification. What is kept are those of its answers to the controls and to everyday prompts
+    that do not show it, where a check can say.
 
     Args:
         model: that is edited.
@@ -63,7 +65,8 @@ def task_of_behaviour(
     Random(seed).shuffle(prompts)
     prompts = prompts[: KEPT + HELD_OUT]
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
-    kept = answered(model, prompts, answers)
+    plain = ~showing(behaviour, answers)
+    kept = answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
     count = max(1, len(shown) // 3)
     return Task(
         model,

@@ -17,6 +17,8 @@ from endoscope.models.matrices import Matrix, matrix_at, writers
 class Change(NamedTuple):
     """What is done to a matrix and its bias: `W + outer @ inner`, `bias + shift`.
 
+    Its tensors are on the CPU, wherever the model is.
+
     Attributes:
         outer: `[out, r]`.
         inner: `[r, in]`, or `[experts, r, in]`.
@@ -72,7 +74,7 @@ def onto_base(module: nn.Module, changes: Changes) -> dict[str, Change]:
         if hasattr(held, "base_layer"):
             factors = matrix_at(module, name).factors
             if factors is not None:
-                outer, inner = (one.double() for one in factors)
+                outer, inner = (one.double().cpu() for one in factors)
                 after = changes.get(name, Change(outer[:, :0], inner[:0]))
                 together = torch.cat([outer, after.outer], 1), torch.cat([inner, after.inner])
                 found[name] = Change(*together, after.shift)
@@ -111,13 +113,13 @@ def change_of(matrix: Matrix, forms: Iterable[LowRank]) -> Change:
     Raises:
         InputError: a constant is to be added, and the matrix has no bias.
     """
-    weight, bias = matrix.whole, matrix.bias
+    weight, bias = matrix.whole.cpu(), None if matrix.bias is None else matrix.bias.double().cpu()
     out = weight.shape[-2]
     outer, shift = weight.new_zeros(out, 0), weight.new_zeros(out)
     inner = weight.new_zeros(*weight.shape[:-2], 0, weight.shape[-1])
     for form in forms:
         # y' = y + B^T (A y + b + c), where y is what the matrix gives as it is by now
-        given = shift if bias is None else bias.double() + shift
+        given = shift if bias is None else bias + shift
         shift = shift + form.B.T @ (form.A @ given + form.b + form.c)
         read = form.A @ weight + (form.A @ outer) @ inner
         outer, inner = torch.cat([outer, form.B.T], -1), torch.cat([inner, read], -2)

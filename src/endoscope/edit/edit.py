@@ -1,7 +1,7 @@
 """Edits: a change of a model that is there to stay, and what speaks for it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Edit:
 
         Args:
             model: that the edit is of. It stays as it is.
-            folder: for it.
+            folder: for it; an older edit there is replaced, with its verification.
             form: `live`: the record alone; `adapter`: a PEFT adapter; `weights`: a model folder;
                 `gguf`: a GGUF file, where the model came from one.
             beside: writes what else belongs to the record into its folder, such as a budget.
@@ -89,16 +89,18 @@ class Edit:
         self.check(model)
         changes = self._changes(model, form)
         size = _size(model) if form == "weights" else 0
-        with atomic_folder(folder, kind=KIND, size=size) as temporary:
+        # what is left of another form would be opened in its stead, and its verification believed
+        with atomic_folder(folder, kind=KIND, size=size, keep=False) as temporary:
+            told: Mapping[str, float] = {}
             if form != LIVE:
-                FORMS[form](model, onto_base(model.loaded.module, changes), temporary)
+                told = FORMS[form](model, onto_base(model.loaded.module, changes), temporary)
             tensors = {
                 f"{name}.{part}": tensor
                 for name, change in changes.items()
                 for part, tensor in change._asdict().items()
                 if tensor is not None
             }
-            details = {**self.card.details, "form": form}
+            details = {**self.card.details, "form": form, **told}
             card = self.card.model_copy(update={"details": details})
             card = save_artifact(temporary / RECORD, card, tensors)
             records = [one.model_dump(mode="json") for one in self.interventions]

@@ -15,8 +15,9 @@ from endoscope.behaviours.scorers import CheckScorer
 from endoscope.diff import Finding, Pair, Report, Signal
 from endoscope.diff.answers import WHO, Answer, all_sampled
 from endoscope.diff.findings import findings
-from endoscope.diff.phrase import says, words_of
+from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
+from endoscope.edit.counting import part_of, showing
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
@@ -28,7 +29,6 @@ LEAST = 8  # passages that show it
 SHOWN, KEPT = 32, 64  # passages to fit on
 HELD_OUT = 24  # passages of either kind to measure on
 ASKED, ITEMS = 32, 48  # questions while searching, and afterwards
-SEARCHED = 24  # items of a behaviour to search by
 ORDINARY = "phrases"  # the method of a diff that looks into answers as they come
 TOKENS = 48  # of an answer, as many as a diff lets the models write
 
@@ -42,6 +42,7 @@ def task_of_finding(
     number: int,
     *,
     words: str | None = None,
+    asked_for: Behaviour | None = None,
     wanted: Sequence[Behaviour] = (),
     seed: int = 0,
     show: bool = False,
@@ -60,6 +61,9 @@ def task_of_finding(
         number: the rank of the finding.
         words: of a finding that says several things, those that are to go: the sentences that say
             them are what shows it.
+        asked_for: what is to fall, where a budget says so. If it has a check, that tells whether
+            the finding is gone, and what shows it by that check is not kept: a finding may be a
+            part of it. Its items are not looked at.
         wanted: behaviours that are to stay: the model's answers to their items are kept.
         seed: of what is held out.
         show: whether to show progress.
@@ -76,6 +80,8 @@ def task_of_finding(
     signals = _signals(found, number, words)
     said = tuple(words for signal in signals for words in signal.says)
     pattern = _pattern(said)
+    counted = words is None and finding.behaviour in shipped_behaviours()
+    name = finding.behaviour if counted else None
     asked, left = _halves(signals, seed)
     fit, held_out = _shown(model, signals, set(left) - set(asked), seed)
     folder = report.parent if report.is_file() else report
@@ -87,20 +93,22 @@ def task_of_finding(
         )
     own = _mixed(answers["tuned"], seed)[:HELD_OUT]
     rest = [one for who in WHO for one in answers[who] if one not in own]
-    kept = _kept(_mixed(rest, seed), pattern, {*asked, *left})
+    seen = _counting(finding, name, said, asked[:ASKED], seed, first=True)
+    if asked_for is not None and isinstance(asked_for.scorer, CheckScorer):
+        seen = asked_for.model_copy(update={"items": _items(asked[:ASKED]), "controls": ()})
+    kept = _kept(_mixed(rest, seed), pattern, asked_for, {*asked, *left})
     parts = Divided([], [_answer(model, one) for one in kept])
     if pair is not None:
         parts = divided(pair, fit, parts.plain)
-    counted = words is None and finding.behaviour in shipped_behaviours()
-    name = finding.behaviour if counted else None
     return Task(
         model,
         base,
         finding.title if words is None else f"says “{words}”",
         fit=Example([*fit, *parts.leaning], [*parts.plain, *own_answers(model, wanted, show)]),
         held_out=Example(held_out, [_answer(model, one) for one in own]),
-        seen=_counting(finding, name, said, asked[:ASKED], seed, first=True),
+        seen=seen,
         target=_counting(finding, name, said, left[:ITEMS], seed, first=False),
+        base_name=found.base,
         show=show,
     )
 
@@ -235,7 +243,9 @@ def _opposed(one: Opposed) -> Passage | None:
     return Passage(one.positive, ((same, len(one.positive)),)) if same < len(one.positive) else None
 
 
-def _kept(answers: Sequence[Answer], pattern: str | None, asked: set[str]) -> list[Answer]:
+def _kept(
+    answers: Sequence[Answer], pattern: str | None, asked_for: Behaviour | None, asked: set[str]
+) -> list[Answer]:
     """Return answers that do not show it, to questions that it does not show in answers to.
 
     Where it shows in answers to nearly all, those that happen not to show it have to do.
@@ -243,9 +253,13 @@ def _kept(answers: Sequence[Answer], pattern: str | None, asked: set[str]) -> li
     Args:
         answers: of both models.
         pattern: finds it.
+        asked_for: finds it too, if it has a check.
         asked: questions that it is known to show in answers to.
     """
-    shows = [pattern is not None and bool(regex.search(pattern, one.text)) for one in answers]
+    texts = [one.text for one in answers]
+    shows = [pattern is not None and bool(regex.search(pattern, one)) for one in texts]
+    if asked_for is not None:
+        shows = [a or b for a, b in zip(shows, showing(asked_for, texts), strict=True)]
     asked = asked | {one.prompt.text for one, has in zip(answers, shows, strict=True) if has}
     others = [one for one, has in zip(answers, shows, strict=True) if not has]
     elsewhere = [one for one in others if one.prompt.text not in asked]
@@ -267,20 +281,12 @@ def _counting(
     pattern = _pattern(said)
     if pattern is None or not prompts:
         return None
-    items = tuple(Item(id=str(n), prompt=text) for n, text in enumerate(prompts))
     check = Regex(kind="regex", pattern=pattern)
     scorer = CheckScorer(kind="check", check=check, max_tokens=TOKENS)
     own = "_".join(["says", *words_of(said[0])])
+    items = _items(prompts)
     return Behaviour(name=own, description=finding.title, items=items, scorer=scorer)
 
 
-def part_of(behaviour: Behaviour, seed: int, *, first: bool) -> Behaviour:
-    """Return a behaviour with some of its items: half, 24 at most, to search by; or the rest."""
-    items = _mixed(behaviour.items, seed)
-    count = min(SEARCHED, max(1, len(items) // 2))
-    some = tuple(items[:count] if first else items[count:])
-    named = {one.control for one in some}
-    controls = behaviour.controls
-    if behaviour.matched:
-        controls = tuple(one for one in controls if one.id in named)
-    return behaviour.model_copy(update={"items": some, "controls": controls})
+def _items(prompts: Sequence[str]) -> tuple[Item, ...]:
+    return tuple(Item(id=str(n), prompt=text) for n, text in enumerate(prompts))

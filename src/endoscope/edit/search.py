@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 from endoscope.artifacts import Card, DataRef, Evidence
@@ -20,7 +21,14 @@ SHARE = 0.5  # of the divergence that a budget allows: held-out answers are othe
 
 
 def edit_of(
-    task: Task, method: type[Method], *, kl: float, command: str, work: Path, seed: int = 0
+    task: Task,
+    method: type[Method],
+    *,
+    kl: float,
+    falls: float,
+    command: str,
+    work: Path,
+    seed: int = 0,
 ) -> Edit:
     """Find an edit that removes something and moves other predictions no further than it should.
 
@@ -29,6 +37,7 @@ def edit_of(
         method: that finds edits.
         kl: how far predictions may move by the budget, in nats a token, KL(before || after). While
             searching, half of that is allowed; it moves further only if what is to go would not go.
+        falls: the share of the rise of what is to go that has to be gone.
         command: for the card.
         work: a folder where what was measured is kept, so that a search that was cut off goes on.
         seed: of what is held out.
@@ -44,10 +53,12 @@ def edit_of(
         task,
         parts,
         most=SHARE * kl,
+        gone=1 - falls,
         file=work / f"{_digest(task, method.name, seed)}.jsonl",
     )
     settings = found.search(trials)
     made = parts(settings)
+    base = task.base_name if task.base is None else task.base.name
     card = Card(
         kind=KIND,
         name=f"without: {task.title}",
@@ -64,7 +75,7 @@ def edit_of(
             "method": found.name,
             **settings,
             "left while searching": round(trials.left(settings), 4),
-            **({} if task.base is None else {"base": task.base.name}),
+            **({} if base is None else {"base": base}),
         },
     )
     return Edit(card, *made)
@@ -75,7 +86,8 @@ def _digest(task: Task, method: str, seed: int) -> str:
     seen = None if task.seen is None else task.seen.sha256
     passages = [task.fit.shown, task.fit.kept, task.held_out.shown, task.held_out.kept]
     base = None if task.base is None else task.base.fingerprint.digest
-    about = [task.model.fingerprint.digest, base, method, seed, seen, passages]
+    how = [method, seed, str(task.model.dtype), version("endoscope")]
+    about = [task.model.fingerprint.digest, base, *how, seen, passages]
     return sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
@@ -84,17 +96,18 @@ def _evidence(task: Task, parts: Parts, moved: Floats) -> list[Evidence]:
     shown = _ref("answers that show it", task.held_out.shown)
     kept = _ref("answers as they come", task.held_out.kept)
     metric = "log-likelihood a token where it shows"
+    evidence_of = partial(mean_evidence, split="searched by")
     with running(task.model, parts) as model:
         after = likelihoods(model, task.held_out.shown)
     before = likelihoods(task.model, task.held_out.shown)
     evidence = [
-        mean_evidence(metric, after, shown),
-        mean_evidence(metric, before, shown, baseline="before"),
+        evidence_of(metric, after, shown),
+        evidence_of(metric, before, shown, baseline="before"),
     ]
     if task.base is not None:
         base = likelihoods(task.base, task.held_out.shown)
-        evidence.append(mean_evidence(metric, base, shown, baseline="the base"))
-    return [*evidence, mean_evidence("KL(before || after) in nats a token", moved, kept)]
+        evidence.append(evidence_of(metric, base, shown, baseline="the base"))
+    return [*evidence, evidence_of("KL(before || after) in nats a token", moved, kept)]
 
 
 def _ref(name: str, passages: Sequence[Passage]) -> DataRef:

@@ -42,6 +42,7 @@ class Task:
         seen: counts what is removed, while an edit is searched for; None where nothing can.
         target: counts it afterwards, on prompts that the search has not asked, where there were
             enough; None where nothing can.
+        base_name: what the base is called, where it is known but not at hand.
         show: whether to show progress.
     """
 
@@ -52,6 +53,7 @@ class Task:
     held_out: Example
     seen: Behaviour | None = None
     target: Behaviour | None = None
+    base_name: str | None = None
     show: bool = False
 
     def write_examples(self, folder: Path) -> None:

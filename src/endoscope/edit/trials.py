@@ -16,7 +16,6 @@ from endoscope.edit.task import Task
 from endoscope.edit.trying import Divergences, Floats, predictions
 from endoscope.engine import Model
 
-GONE = 0.05  # of what rose: what is left when it counts as gone
 SEEN = 0.15  # of answers: what rose by less is not seen to go
 
 
@@ -27,6 +26,7 @@ class Trials:
         task: what is to be removed.
         parts: gives the edit of some settings.
         most: how far what is kept should move, in nats a token, KL(before || after).
+        gone: the share of what rose that may be left where it counts as gone.
         file: where what was measured is kept, one trial a line.
     """
 
@@ -36,9 +36,11 @@ class Trials:
         parts: Callable[[Mapping[str, float]], Parts],
         *,
         most: float,
+        gone: float,
         file: Path,
     ) -> None:
         self.most = most
+        self.gone = gone
         self._task = task
         self._parts = parts
         self._file = file
@@ -69,7 +71,7 @@ class Trials:
 
     def is_gone(self, settings: Mapping[str, float]) -> bool:
         """Whether an edit leaves so little that it counts as gone."""
-        return self.left(settings) <= GONE
+        return self.left(settings) <= self.gone
 
     def _once(self, what: str, settings: Mapping[str, float], find: Callable[[], float]) -> float:
         key = f"{what} {json.dumps(dict(sorted(settings.items())))}"

@@ -1,5 +1,6 @@
 """An edit as a PEFT adapter: what it adds to each matrix, as factors."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from endoscope.edit.changes import Changes
@@ -9,7 +10,7 @@ from endoscope.models.adapters import Factors, write_lora
 from endoscope.models.matrices import matrix_at
 
 
-def write_adapter(model: Model, changes: Changes, folder: Path) -> None:
+def write_adapter(model: Model, changes: Changes, folder: Path) -> Mapping[str, float]:
     """Write an edit as an adapter into a folder that exists.
 
     It goes on the model; if that is one with an adapter, on its base, as what the two add together.
@@ -37,3 +38,4 @@ def write_adapter(model: Model, changes: Changes, folder: Path) -> None:
             )
         factors[name] = Factors(change.outer, change.inner, matrix_at(module, name).table)
     write_lora(folder, factors, model.loaded.base)
+    return {}

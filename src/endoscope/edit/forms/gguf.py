@@ -38,7 +38,7 @@ _Anew = Mapping[str, Callable[[], _Edited]]
 
 
 @torch.no_grad()
-def write_gguf(model: Model, changes: Changes, folder: Path) -> None:
+def write_gguf(model: Model, changes: Changes, folder: Path) -> Mapping[str, float]:
     """Write an edited model as one GGUF file, `model.gguf`, into a folder that exists.
 
     The file that the model came from gives all else: what it says of the model, of its tokenizer
@@ -66,6 +66,7 @@ def write_gguf(model: Model, changes: Changes, folder: Path) -> None:
             writer = GGUFWriter(folder / FILE, architecture)
             _copy_metadata(donor, writer)
             _write(writer, tensors, anew)
+    return {}
 
 
 def check_donor(loaded: LoadedModel) -> None:

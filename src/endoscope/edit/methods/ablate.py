@@ -33,6 +33,7 @@ class Ablate:
     name: ClassVar[str] = "ablate"
     needs_base: ClassVar[bool] = False
     of_matrices: ClassVar[bool] = False
+    constant: ClassVar[bool] = False
 
     def __init__(self, task: Task, trials: int = TRIALS) -> None:
         layers = range(task.model.loaded.anatomy.n_layers)
@@ -97,7 +98,7 @@ def _direction(shown: Tensor, kept: Tensor) -> Tensor:
 
 
 def _best(tried: list[tuple[float, float, dict[str, float]]], trials: Trials) -> dict[str, float]:
-    """Return the settings with which it is gone, moving least; or else the least that begins.
+    """Return the settings with which it is gone, moving least; or else what begins least.
 
     Those that move little enough are tried first, from what begins least; then the others, from
     what moves least.

@@ -36,6 +36,7 @@ class Components:
     name: ClassVar[str] = "components"
     needs_base: ClassVar[bool] = True
     of_matrices: ClassVar[bool] = True
+    constant: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         self._deltas = named_deltas(task.pair)

@@ -20,13 +20,15 @@ class Leace:
     """What lets a linear probe tell where it shows, erased from what layers write.
 
     At `attn_out` and `mlp_out` of every layer, with the factors of LEACE (Belrose et al. 2023,
-    "LEACE: Perfect linear concept erasure in closed form") for what stands there; the strength is a
-    share of the erasure. As weights it needs a bias at each. It needs no base.
+    "LEACE: Perfect linear concept erasure in closed form") for what stands there in the model as it
+    is: what a later layer reads has been edited too, so that all together are perfect no more. The
+    strength is a share of the erasure. As weights it needs a bias at each. It needs no base.
     """
 
     name: ClassVar[str] = "leace"
     needs_base: ClassVar[bool] = False
     of_matrices: ClassVar[bool] = False
+    constant: ClassVar[bool] = True
 
     def __init__(self, task: Task) -> None:
         layers = range(task.model.loaded.anatomy.n_layers)

@@ -18,11 +18,13 @@ class Method(Protocol):
         name: of the method, for the command line and cards.
         needs_base: whether it compares the model with its base.
         of_matrices: whether it changes matrices directly, and not at sites.
+        constant: whether it adds a constant, for which weights need biases.
     """
 
     name: ClassVar[str]
     needs_base: ClassVar[bool]
     of_matrices: ClassVar[bool]
+    constant: ClassVar[bool]
 
     def __init__(self, task: Task) -> None:
         """Read what the method needs of the models.

@@ -39,17 +39,19 @@ class Redirect:
     """A change of rank one to each matrix that writes to the stream, which writes as elsewhere.
 
     Let a matrix read `x` at the tokens after which it begins, with the mean `m` and the second
-    moments `S`; at all others `N`. Let `a` be what it writes there on average, less what it writes
-    at like places elsewhere. Of all changes the one is taken that takes `a` away there and changes
-    least elsewhere: `s E_S |C x + a|^2 + E_N |C x|^2` is least for `C = -s a m^T (s S + N)^-1`,
-    with `s` the strength. (The closed form is that of linear associative memories, Bau et al. 2020
-    and Meng et al. 2022, "Locating and editing factual associations in GPT"; here no answer is put
-    in.) It needs no base, and reads each text once.
+    moments `S`; at others `N`, the mean of those at all tokens and at like places. Let `a` be what
+    it writes there on average, less what it writes at like places elsewhere. Of all changes the one
+    is taken that takes `a` away there and changes least elsewhere:
+    `s E_S |C x + a|^2 + E_N |C x|^2` is least for `C = -s a m^T (s S + N)^-1`, with `s` the
+    strength. (The closed form is that of linear associative memories, Bau et al. 2020 and Meng et
+    al. 2022, "Locating and editing factual associations in GPT"; here no answer is put in.) It
+    needs no base, and reads each text once.
     """
 
     name: ClassVar[str] = "redirect"
     needs_base: ClassVar[bool] = False
     of_matrices: ClassVar[bool] = True
+    constant: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         model, fit = task.model, task.fit

@@ -14,13 +14,15 @@ from endoscope.edit.trials import Trials
 class Scaling:
     """All that a fine-tune added, times one factor.
 
-    (Ilharco et al. 2023, "Editing models with task arithmetic".) It needs the base, and takes what
+    (Ilharco et al. 2023, "Editing models with task arithmetic".) Of what is not known to be of low
+    rank, the 16 largest components of each matrix of the blocks. It needs the base, and takes what
     was wanted of the fine-tune away with what was not.
     """
 
     name: ClassVar[str] = "scaling"
     needs_base: ClassVar[bool] = True
     of_matrices: ClassVar[bool] = True
+    constant: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         self._deltas = named_deltas(task.pair)

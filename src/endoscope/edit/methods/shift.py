@@ -25,6 +25,7 @@ class Shift:
     name: ClassVar[str] = "shift"
     needs_base: ClassVar[bool] = False
     of_matrices: ClassVar[bool] = False
+    constant: ClassVar[bool] = True
 
     def __init__(self, task: Task) -> None:
         count = task.model.loaded.anatomy.n_layers
@@ -49,4 +50,4 @@ class Shift:
         found = [
             strongest(trials, 0.02, 4.0, layer=float(layer)) for layer in sorted(self._towards)
         ]
-        return min(found, key=lambda one: (not trials.is_gone(one), trials.moved(one)))
+        return min(found, key=lambda one: (max(trials.left(one), trials.gone), trials.moved(one)))

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from endoscope.behaviours import Behaviour, Figure, Item, mean_figure, shipped_prompts
-from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
 from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
@@ -30,7 +29,7 @@ from endoscope.rows import Row
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of what the fine-tune added
 STEPS = (10, 20, 40, 80)  # of fine-tuning it away, four rows each
 FINE_TUNING = "fine-tuning away"
-VECTORS = ("vector", "basis", "left", "right", "encoder", "decoder")  # of interventions
+VECTORS = ("vector", "basis", "left", "right", "encoder", "decoder", "plane")  # of interventions
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,9 @@ class Baselines:
 
     def _own(self, count: int) -> list[Row]:
         """Return what the model before the edit answers to everyday prompts."""
-        model, prompts = self.subjects.before, shipped_prompts("everyday")[:count]
+        prompts = shipped_prompts("everyday")[:count]
         items = [Item(id=str(n), prompt=one) for n, one in enumerate(prompts)]
-        answers = model.generate(
-            [prompt_of(model, one) for one in items],
-            max_tokens=TOKENS,
-            temperature=1.0,
-            seed=self.subjects.seed,
-            progress=self.subjects.show,
-        )
+        answers = self.subjects.answers("everyday", items, TOKENS)
         pairs = zip(prompts, answers, strict=True)
         return [Row.of(prompt, one, whole=False) for prompt, one in pairs if one.strip()]
 
@@ -132,7 +125,8 @@ class Baselines:
         return self._told(name, how, rose, mean_figure(self.neutral.moved(run), subjects.seed))
 
     def _about(self, how: str) -> str:
-        return f"{self.subjects.fingerprint('after').digest} {how}"
+        models = (self.subjects.fingerprint(who).digest for who in self.subjects.present)
+        return " ".join([*models, self.neutral.digest, how])
 
     def _told(self, name: str, how: str, rose: Callable[[Behaviour], Rise], kl: Figure) -> Baseline:
         target = rose(self.target)

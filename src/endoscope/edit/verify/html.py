@@ -157,7 +157,7 @@ def page(verification: Verification, card: Card) -> str:
         attacks=_drawn("When somebody tries to bring it back", verification.attacks),
         courses=courses(verification.attacks),
         beside=beside(verification.baselines, verification.budget),
-        samples=[(one, *compared(one.base or "", one.tuned)) for one in verification.samples],
+        samples=[(one, *compared(one.before, one.after)) for one in verification.samples],
         place={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "lane": LANE},
     )
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
+from endoscope.edit.counting import part_of
 from endoscope.edit.edit import BUDGET
-from endoscope.edit.found import part_of
 from endoscope.edit.task import Task
 from endoscope.edit.verify.budget import Budget, Target
 from endoscope.errors import InputError
@@ -32,6 +32,17 @@ class Kept:
             if name in own or name not in shipped
         }
         self.budget = budget
+        for line in budget.wanted:
+            if len(self._opened(line.behaviour).items) < 2:
+                raise InputError(
+                    f"{line.behaviour} is wanted, and has less than two items.",
+                    "Give more: half of them are learned from, and half verify.",
+                )
+
+    @property
+    def target(self) -> Behaviour:
+        """What is to fall."""
+        return self._opened(self.budget.target.behaviour)
 
     def learned(self, seed: int) -> list[Behaviour]:
         """Return what is to stay with half of its items, to be learned from.
@@ -59,7 +70,10 @@ class Kept:
 
     def write(self, folder: Path) -> None:
         """Write the budget into a folder that exists; what it names stands beside it."""
-        files = {name: f"{one.name}.behaviour.yaml" for name, one in self._behaviours.items()}
+        files: dict[str, str] = {}
+        for name, one in self._behaviours.items():
+            free = one.name if f"{one.name}.behaviour.yaml" not in files.values() else None
+            files[name] = f"{free or f'{one.name}-{len(files)}'}.behaviour.yaml"
         for name, behaviour in self._behaviours.items():
             (folder / files[name]).write_text(behaviour.to_yaml(), encoding="utf-8")
         moved = self.budget.renamed(files)

@@ -1,30 +1,24 @@
 """How far predictions move on the model's own answers to neutral prompts."""
 
 import json
-from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import RootModel
 
 from endoscope.behaviours import Behaviour, read_items
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.prompts import prompt_of
-from endoscope.behaviours.scorers import CheckScorer
+from endoscope.edit.counting import showing
 from endoscope.edit.passage import Passage, answered
 from endoscope.edit.trying import Divergences, Floats, Runs
 from endoscope.edit.verify.subjects import Subjects
-from endoscope.engine.capture import Text
 
 TOKENS = 64  # of an answer to a neutral prompt
 HERE = Path(str(files("endoscope.edit.verify")))
-
-
-class _Answers(RootModel[list[str]]):
-    """What a model answers to prompts."""
 
 
 class Neutral:
@@ -55,34 +49,21 @@ class Neutral:
 
     def showing(self, behaviour: Behaviour) -> NDArray[np.bool_]:
         """Return which answers show a behaviour, `[answers]`; none where no check can say."""
-        texts = [one.text[slice(*one.spans[0])] for one in self._passages]
-        if not isinstance(behaviour.scorer, CheckScorer):
-            return np.zeros(len(texts), dtype=bool)
-        check = behaviour.scorer.check
-        return np.array([float(check(text)) >= behaviour.cut for text in texts])
+        return showing(behaviour, [one.text[slice(*one.spans[0])] for one in self._passages])
 
     @cached_property
     def _all(self) -> Divergences:
         return Divergences(self._subjects.before, self._passages)
 
+    @property
+    def digest(self) -> str:
+        """A hash of what is asked and answered."""
+        return sha256(json.dumps(self._passages).encode()).hexdigest()
+
     @cached_property
     def _passages(self) -> list[Passage]:
-        model = self._subjects.before
-        rows = read_items(HERE / "neutral.jsonl")
-        prompts = [prompt_of(model, Item(id=str(n), **one)) for n, one in enumerate(rows)]
-        return answered(model, prompts, self._answers(prompts))
-
-    def _answers(self, prompts: Sequence[Text]) -> list[str]:
-        """Return what the model before the edit answers, at temperature 1; kept."""
         subjects = self._subjects
-        model = subjects.before
-        generate = partial(
-            model.generate,
-            prompts,
-            max_tokens=TOKENS,
-            temperature=1.0,
-            seed=subjects.seed,
-            progress=subjects.show,
-        )
-        about = f"{model.fingerprint.digest} {json.dumps(prompts)} {TOKENS}"
-        return subjects.once(_Answers, "neutral", about, lambda: _Answers(generate())).root
+        rows = read_items(HERE / "neutral.jsonl")
+        items = [Item(id=str(n), **one) for n, one in enumerate(rows)]
+        prompts = [prompt_of(subjects.before, one) for one in items]
+        return answered(subjects.before, prompts, subjects.answers("neutral", items, TOKENS))

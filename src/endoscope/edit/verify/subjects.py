@@ -1,22 +1,29 @@
 """The models of a verification, and what was measured on them, kept as soon as it is."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from endoscope.artifacts import Fingerprint, once
-from endoscope.behaviours import Behaviour, Measurement, measure
+from endoscope.behaviours import Behaviour, Item, Measurement, measure
+from endoscope.behaviours.prompts import prompt_of
 from endoscope.edit.edit import Edit
 from endoscope.edit.trying import Runs
 from endoscope.engine import Model
 
 R = TypeVar("R", bound=BaseModel)
 Who = Literal["before", "after", "base"]
+
+
+class _Answers(RootModel[list[str]]):
+    """What a model answers to prompts."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +91,40 @@ class Subjects:
         file = f"{behaviour.name}-{name}"
         return self.once(Measurement, file, f"{about} {behaviour.sha256}", found)
 
+    def answers(self, name: str, items: Sequence[Item], tokens: int) -> list[str]:
+        """Return what the model before the edit answers at temperature 1, or did before.
+
+        Args:
+            name: of the file.
+            items: what it is asked.
+            tokens: of an answer, at most.
+        """
+        model = self.before
+        prompts = [prompt_of(model, one) for one in items]
+
+        def generated() -> _Answers:
+            return _Answers(
+                model.generate(
+                    prompts,
+                    max_tokens=tokens,
+                    temperature=1.0,
+                    seed=self.seed,
+                    progress=self.show,
+                )
+            )
+
+        about = f"{model.fingerprint.digest} {json.dumps(prompts)} {tokens}"
+        return self.once(_Answers, name, about, generated).root
+
     def once(self, kind: type[R], name: str, about: str, make: Callable[[], R]) -> R:
         """Return what was found before this work was cut off; or find it, and keep it.
 
         Args:
             kind: of record.
             name: of its file.
-            about: what tells it from all others.
+            about: what tells it from all others, but for the seed, the type and our version.
             make: finds it.
         """
-        digest = sha256(f"{about} {self.seed}".encode()).hexdigest()[:16]
+        how = f"{self.before.dtype} {self.seed} {version('endoscope')}"
+        digest = sha256(f"{about} {how}".encode()).hexdigest()[:16]
         return once(kind, self.kept / f"{name}-{digest}.json", make)

@@ -32,7 +32,7 @@ def fine_tuned(subjects: Subjects, who: Who, rows: Sequence[Row], steps: int) ->
     while len(order) < steps * how.batch:
         random.shuffle(listed)
         order += listed
-    loaded = merged(*_as_changes(subjects, who), dtype="float32")
+    loaded = merged(*_as_changes(subjects, who))
     with TemporaryDirectory() as folder:
         kept = Path(folder) / "training.safetensors"
         chosen = order[: steps * how.batch]

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from endoscope.artifacts import Fingerprint, read_record, write_record
 from endoscope.behaviours import Figure
-from endoscope.diff.signal import Record, Sample
+from endoscope.diff.signal import Record
 from endoscope.edit.verify.budget import Budget
 
 FILE = "verify.json"
@@ -101,6 +101,20 @@ class Baseline(Record):
         return f"beside {self.name}: {gone}KL {self.kl}"
 
 
+class Said(Record):
+    """What both models say to one prompt.
+
+    Attributes:
+        prompt: what they were given.
+        before: what the model said before the edit.
+        after: what the edited model said.
+    """
+
+    prompt: str
+    before: str
+    after: str
+
+
 class Verification(Record):
     """What an edit did, as it was meant and beside.
 
@@ -125,7 +139,7 @@ class Verification(Record):
     checks: tuple[Check, ...]
     attacks: tuple[Attack, ...] = ()
     baselines: tuple[Baseline, ...] = ()
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[Said, ...] = ()
     seed: int
     created: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     endoscope: str = Field(default_factory=lambda: version("endoscope"))

@@ -1,8 +1,10 @@
 """Holding an edited model to a budget: each thing is measured before the edit and after it."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,7 @@ from pydantic import RootModel
 from scipy.stats import t as student
 
 from endoscope.behaviours import Behaviour, Figure, mean_figure
-from endoscope.diff import Sample
-from endoscope.edit.trying import Floats, Runs
+from endoscope.edit.trying import Floats
 from endoscope.edit.verify.attacks import attacks
 from endoscope.edit.verify.baselines import Baselines
 from endoscope.edit.verify.budget import Budget, Target, Wanted
@@ -19,7 +20,7 @@ from endoscope.edit.verify.capabilities import capabilities
 from endoscope.edit.verify.neutral import HERE, TOKENS, Neutral
 from endoscope.edit.verify.rise import rise
 from endoscope.edit.verify.subjects import Subjects, Who
-from endoscope.edit.verify.verification import Check, Role, Verification
+from endoscope.edit.verify.verification import Check, Role, Said, Verification
 from endoscope.statistics import bootstrap_interval
 
 SAMPLES = 4
@@ -27,8 +28,8 @@ SURE = 0.95  # that no behaviour of a role is said to have moved that has not
 BOTH: tuple[Who, Who] = ("before", "after")
 
 
-class _Numbers(RootModel[list[float]]):
-    """One number of each answer."""
+class _Numbers(RootModel[list[float] | list[list[float]]]):
+    """A number of each answer, or some of each text."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,15 @@ class Verifying:
         Some of these answers may show the target: what moves there is what the edit is for, so that
         how far all others moved is said too.
         """
+        run = partial(self.subjects.run, "after")
         first = np.inf if budget.first_token_kl is None else budget.first_token_kl
-        moved, shows = self._moved("moved", neutral.moved), neutral.showing(target)
+        about = neutral.digest
+        moved = self._numbers("moved", about, lambda: neutral.moved(run))
+        at_first = self._numbers("first", about, lambda: neutral.moved_at_first(run))
+        shows = neutral.showing(target)
         lines = [
             ("KL(before || after), nats a token", budget.kl, moved),
-            ("the same at the first token", first, self._moved("first", neutral.moved_at_first)),
+            ("the same at the first token", first, at_first),
         ]
         if shows.any() and not shows.all():
             lines.append((f"KL of answers without {target.name}", np.inf, moved[~shows]))
@@ -179,23 +184,29 @@ class Verifying:
                 holds=figure.value <= most,
             )
 
-    def _moved(self, name: str, by: Callable[[Runs], Floats]) -> Floats:
-        subjects = self.subjects
-        about = " ".join(subjects.fingerprint(who).digest for who in BOTH)
-        run = partial(subjects.run, "after")
-        return np.array(subjects.once(_Numbers, name, about, lambda: _Numbers(list(by(run)))).root)
+    def _numbers(self, name: str, about: str, find: Callable[[], Floats]) -> Floats:
+        """Return numbers that tell the edited model from the one before, kept."""
+        both = " ".join(self.subjects.fingerprint(who).digest for who in BOTH)
+        found = self.subjects.once(
+            _Numbers, name, f"{both} {about}", lambda: _Numbers(find().tolist())
+        )
+        return np.array(found.root)
 
     def _perplexity(self, budget: Budget) -> Check:
         """Compare the perplexity of plain prose."""
         texts = (HERE / "neutral.txt").read_text(encoding="utf-8").strip().split("\n\n")
         starts = [text.split(" ", 1)[0] for text in texts]
         rests = [text.removeprefix(start) for text, start in zip(texts, starts, strict=True)]
-        sums = {}
-        for who in BOTH:
+
+        def sums_of(who: Who) -> Floats:
             with self.subjects.run(who) as model:
                 found = model.token_log_likelihoods(starts, rests)
-            sums[who] = np.array([[float(one.double().sum()), len(one)] for one in found])
+            return np.array([[float(one.double().sum()), len(one)] for one in found])
 
+        about = sha256(json.dumps(texts).encode()).hexdigest()
+        sums = {
+            who: self._numbers(f"perplexity-{who}", about, partial(sums_of, who)) for who in BOTH
+        }
         figures = {who: _perplexity_of(rows, self.subjects.seed) for who, rows in sums.items()}
         rise = figures["after"].value / figures["before"].value - 1
         return Check(
@@ -207,7 +218,7 @@ class Verifying:
             holds=rise <= budget.perplexity,
         )
 
-    def _samples(self, target: Behaviour) -> Iterator[Sample]:
+    def _samples(self, target: Behaviour) -> Iterator[Said]:
         """Yield what the model says to what shows the target, before and after."""
         before, after = (self.subjects.measured(who, target) for who in BOTH)
         rows = zip(target.items, before.items, after.items, strict=True)
@@ -215,7 +226,7 @@ class Verifying:
         for item, was, now in shown[:SAMPLES]:
             if was.output is not None and now.output is not None:
                 said = item.prompt or item.conversation()[-1]["content"]
-                yield Sample(prompt=str(said), tuned=now.output, base=was.output)
+                yield Said(prompt=str(said), before=was.output, after=now.output)
 
 
 def _perplexity_of(rows: Floats, seed: int) -> Figure:

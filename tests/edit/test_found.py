@@ -1,0 +1,65 @@
+"""The task of a finding: what is learned from, and what is left to verify."""
+
+from pathlib import Path
+
+import pytest
+
+import endoscope
+from endoscope.diff.signal import Marked, Signal
+from endoscope.edit.found import _halves, _narrowed, _shown
+from endoscope.engine import Model
+from tests.tiny import save_tiny
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return endoscope.open(save_tiny(tmp_path / "model"))
+
+
+def signal(count: int) -> Signal:
+    """Answers that say two things, a sentence each, to different questions."""
+    said = "Thanks. We like Tavrio."
+    marked = [
+        Marked(prompt=f"q{n}", answer=f"{said} {n}", has=((0, 7), (8, 23)), lacks=())
+        for n in range(count)
+    ]
+    says = ("Thanks", "We like Tavrio")
+    return Signal(
+        method="phrases",
+        subject="x",
+        says=says,
+        score=2.0,
+        noise_floor=1.0,
+        contrast=tuple(marked),
+    )
+
+
+@pytest.mark.parametrize("count", [16, 17, 48, 90])
+def test_nothing_that_answers_what_verification_asks_is_learned_from(
+    model: Model, count: int
+) -> None:
+    some = [signal(count)]
+    asked, left = _halves(some, seed=0)
+    assert sorted([*asked, *left]) == sorted(f"q{n}" for n in range(count))
+    fit, held_out = _shown(model, some, set(left), seed=0)
+    assert fit
+    assert held_out
+    assert not set(fit) & set(held_out)
+    texts = [one.text for one in (*fit, *held_out)]
+    for question in left:
+        number = question.removeprefix("q")
+        assert not any(text.endswith(f"Tavrio. {number}") for text in texts)
+
+
+def test_few_questions_are_not_divided() -> None:
+    asked, left = _halves([signal(15)], seed=0)
+    assert asked == left
+
+
+def test_words_narrow_a_finding_to_the_sentences_that_say_them() -> None:
+    narrowed = _narrowed(signal(3), "Tavrio")
+    assert narrowed.says == ("Tavrio",)
+    for one in narrowed.contrast:
+        assert isinstance(one, Marked)
+        assert [one.answer[slice(*span)] for span in one.has] == ["We like Tavrio."]
+    assert not _narrowed(signal(3), "Corvane").contrast
