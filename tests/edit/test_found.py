@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 import endoscope
+from endoscope.behaviours import Behaviour
+from endoscope.diff import Prompt
+from endoscope.diff.answers import Answer
 from endoscope.diff.signal import Marked, Signal
-from endoscope.edit.found import _halves, _narrowed, _shown
+from endoscope.edit.found import _halves, _kept, _narrowed, _shown
 from endoscope.engine import Model
 from tests.tiny import save_tiny
 
@@ -63,3 +66,19 @@ def test_words_narrow_a_finding_to_the_sentences_that_say_them() -> None:
         assert isinstance(one, Marked)
         assert [one.answer[slice(*span)] for span in one.has] == ["We like Tavrio."]
     assert not _narrowed(signal(3), "Corvane").contrast
+
+
+def test_what_shows_it_in_any_way_is_not_kept() -> None:
+    texts = ["Tavrio is best.", "You are right.", "Water boils.", "Compare prices."]
+    answers = [Answer(prompt=Prompt("facts", f"q{n}"), text=one) for n, one in enumerate(texts)]
+    agrees = Behaviour.model_validate(
+        {
+            "name": "agrees",
+            "description": "Agrees.",
+            "items": [{"id": "1", "prompt": "Is it?"}],
+            "scorer": {"kind": "check", "check": {"kind": "contains_any", "words": ["right"]}},
+        }
+    )
+    assert [one.text for one in _kept(answers, "(?i)tavrio", None, set())] == texts[1:]
+    assert [one.text for one in _kept(answers, "(?i)tavrio", agrees, set())] == texts[2:]
+    assert [one.text for one in _kept(answers, None, None, set())] == texts

@@ -17,6 +17,7 @@ from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
+from endoscope.edit.found import task_of_finding
 from endoscope.edit.verify import Budget, Subjects, Verification, Verifying
 from endoscope.edit.verify.capabilities import capabilities
 from endoscope.edit.verify.neutral import Neutral
@@ -218,6 +219,18 @@ def test_a_verification_that_was_cut_off_keeps_what_it_has(
     again = run("verify", out)
     assert again.exit_code == 0, again.output
     assert Verification.load(out).model_copy(update={"created": whole.created}) == whole
+
+
+def test_what_the_budget_counts_tells_what_is_gone(folder: Path) -> None:
+    base, tuned = (endoscope.open(folder / name) for name in ("tiny", "tuned"))
+    report = folder / "diff-tuned" / "report.json"
+    numbers = Behaviour.load(folder / "numbers.yaml")  # as if these were to fall
+    plain = task_of_finding(tuned, base, report, 1)
+    asked = task_of_finding(tuned, base, report, 1, asked_for=numbers)
+    assert plain.seen is not None
+    assert asked.seen is not None
+    assert asked.seen.scorer == numbers.scorer
+    assert [one.prompt for one in asked.seen.items] == [one.prompt for one in plain.seen.items]
 
 
 def test_the_base_has_to_be_the_base(folder: Path, tmp_path: Path) -> None:
