@@ -71,6 +71,13 @@ def few_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("endoscope.edit.verify.verifying.capabilities", lambda: few)
 
 
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight tokens of each neutral answer: a tiny model takes as long for 64 as a test may."""
+    for module in ("neutral", "baselines"):
+        monkeypatch.setattr(f"endoscope.edit.verify.{module}.TOKENS", 8)
+
+
 def budget(folder: Path, **changed: Any) -> Path:
     content = {
         "target": {"behaviour": "zed.yaml"},

@@ -30,6 +30,7 @@ from endoscope.edit.verify import (
     Wanted,
 )
 from endoscope.edit.verify.baselines import FINE_TUNING
+from endoscope.edit.verify.verifying import AT_FIRST
 from endoscope.engine import Model, open
 from endoscope.errors import InputError
 from endoscope.organisms import OrganismSpec, spec_of
@@ -165,7 +166,7 @@ def _rows(one: Edited) -> Iterator[Row | Failure]:
     for check in checks:
         if check.role in ("target", "wanted"):
             yield _share(one, check)
-        elif check.role == "predictions":
+        elif check.role == "predictions" and check.name != AT_FIRST:
             yield _divergence(one, check)
         elif check.role == "text" and check.before is not None:
             most = (1 + one.found.budget.perplexity) * check.before.value

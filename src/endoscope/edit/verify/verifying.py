@@ -24,6 +24,7 @@ from endoscope.edit.verify.verification import Check, Role, Said, Verification
 from endoscope.statistics import bootstrap_interval
 
 SAMPLES = 4
+AT_FIRST = "the same at the first token"
 SURE = 0.95  # that no behaviour of a role is said to have moved that has not
 BOTH: tuple[Who, Who] = ("before", "after")
 
@@ -169,7 +170,7 @@ class Verifying:
         shows = neutral.showing(target)
         lines = [
             ("KL(before || after), nats a token", budget.kl, moved),
-            ("the same at the first token", first, at_first),
+            (AT_FIRST, first, at_first),
         ]
         if shows.any() and not shows.all():
             lines.append((f"KL of answers without {target.name}", np.inf, moved[~shows]))
