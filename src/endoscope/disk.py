@@ -1,6 +1,7 @@
 """What a disk says no to, and files that one process at a time may write."""
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -47,6 +48,18 @@ def permitted(target: Path) -> Iterator[None]:
         raise InputError(
             f"{target} cannot be written: {error.strerror}.", "Choose another place."
         ) from error
+
+
+def check_writable(target: Path) -> None:
+    """Make the folder that something is to be written into; call it before long work.
+
+    Raises:
+        InputError: nothing may be written there.
+    """
+    with permitted(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager

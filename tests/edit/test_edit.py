@@ -159,9 +159,12 @@ def test_another_form_in_the_same_folder_is_not_mixed_up_with_it(
     out = tmp_path / "edited"
     Edit(card(model), linear("mlp_out.2")).write(model, out, form=first)
     (out / "verify.json").write_text("of the edit that was there")
+    (out / "mine").mkdir()
+    (out / "mine" / "notes.txt").write_text("kept")
     edit = Edit(card(model), linear("mlp_out.1"))
     edit.write(model, out, form=second)
     assert not (out / "verify.json").exists()
+    assert (out / "mine" / "notes.txt").read_text() == "kept"
     if second == "live":
         assert not list(out.glob("*.safetensors"))
     else:

@@ -14,6 +14,7 @@ from endoscope.artifacts.fingerprint import (
     Relation,
     TransferWarning,
     check_model,
+    check_same,
     fingerprint_of,
     fingerprint_of_file,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "atomic_lines",
     "check_free",
     "check_model",
+    "check_same",
     "declared",
     "fingerprint_of",
     "fingerprint_of_file",

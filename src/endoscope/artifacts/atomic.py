@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def atomic_lines(path: str | Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def atomic_folder(
-    path: str | Path, *, kind: str | None = None, size: int | None = None, keep: bool = True
+    path: str | Path, *, kind: str | None = None, size: int | None = None, old: Collection[str] = ()
 ) -> Iterator[Path]:
     """Write a folder so that it appears whole or not at all.
 
@@ -65,7 +65,8 @@ def atomic_folder(
         path: where the folder is to be.
         kind: kind of artifact that may be replaced; None: nothing may.
         size: how many bytes it needs, if known; checked before anything is written.
-        keep: whether files of the older one that the new one does not have are kept, such as notes.
+        old: patterns of names that are not kept of the older one; all else that the new one does
+            not have is, such as notes.
 
     Raises:
         InputError: the disk is full, nothing may be written there, or something else is there.
@@ -80,7 +81,7 @@ def atomic_folder(
         for part in (*temporary.rglob("*"), temporary):
             part.chmod(mode if part.is_dir() else mode & 0o666)
             _flush(part)
-        _take_place(temporary, target, keep)
+        _take_place(temporary, target, old)
         _flush(target.parent)
 
 
@@ -132,7 +133,7 @@ def _sibling(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _take_place(new: Path, target: Path, keep: bool) -> None:
+def _take_place(new: Path, target: Path, without: Collection[str]) -> None:
     if not target.exists():
         new.rename(target)
         return
@@ -145,7 +146,8 @@ def _take_place(new: Path, target: Path, keep: bool) -> None:
             old.rename(target)
         raise
     for part in old.iterdir():
-        if keep and not (target / part.name).exists():
+        left = any(part.match(pattern) for pattern in without)
+        if not left and not (target / part.name).exists():
             part.rename(target / part.name)
     shutil.rmtree(old)
 

@@ -135,6 +135,24 @@ def fingerprint_of_file(
     )
 
 
+def check_same(made_with: Fingerprint, model: Fingerprint, what: str) -> None:
+    """Refuse every model but one: for what changes it, or says what was changed.
+
+    Args:
+        made_with: fingerprint on the artifact.
+        model: fingerprint of the model that it is to be used with.
+        what: what the artifact is, for the message, such as `The report`.
+
+    Raises:
+        InputError: it is another model, or one that is derived from it.
+    """
+    if made_with.relation(model) != "same":
+        raise InputError(
+            f"{what} was made with another model ({made_with}) than this one ({model}).",
+            "Open the model that it was made with, or make it again with this one.",
+        )
+
+
 def check_model(made_with: Fingerprint, model: Fingerprint, what: str) -> Relation:
     """Refuse a foreign model, and warn where the model is a derived one.
 

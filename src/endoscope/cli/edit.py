@@ -53,7 +53,10 @@ def edit(
     ] = "components",
     base: Annotated[
         str | None,
-        typer.Option(help="The base of the fine-tune; that of the report, if left out."),
+        typer.Option(
+            help="The base of the fine-tune; that of the report, if left out. To remove a "
+            "--behaviour by `components` or `scaling`, it has to be given."
+        ),
     ] = None,
     form: Annotated[
         str,
@@ -85,11 +88,16 @@ def edit(
 
     Examples:
     `endoscope edit my-adapter --from diff/report.json --finding 1 -o edited`
+
     `endoscope edit MODEL --behaviour over_refusal --method ablate -o edited`
+
     `endoscope edit MODEL --interventions ablate.json --form adapter -o edited`
+
     `endoscope edit edited --undo -o as-before`
     """
     from endoscope.artifacts import check_free
+    from endoscope.behaviours import Behaviour
+    from endoscope.disk import check_writable
     from endoscope.edit import Edit
     from endoscope.edit.edit import KIND
     from endoscope.edit.forms import check_form
@@ -101,8 +109,16 @@ def edit(
     if sum(one not in (None, False) for one in (report, behaviour, interventions, undo)) != 1:
         raise InputError(
             "An edit is of a finding, of a behaviour, or of interventions; or it is taken back.",
-            "Give --from REPORT --finding N, --behaviour B, --interventions FILE, or --undo.",
+            "Give one of --from REPORT --finding N, --behaviour B, --interventions FILE, --undo.",
         )
+    if says is not None and report is None:
+        raise InputError("--says narrows a finding, and none is given.", "Give --from REPORT.")
+    if Path(model).exists():
+        model = str(Path(model).resolve())  # the card names it, wherever it is read
+        if output.resolve() == Path(model):
+            raise InputError(
+                f"{output} is the model itself, which stays as it is.", "Give another folder."
+            )
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.", f"Choose {' or '.join(METHODS)}.")
     check_free(output, KIND)
@@ -113,12 +129,15 @@ def edit(
     constant = searched and METHODS[method].constant
     check_form(form, tuned, sites=of_sites, constant=constant)  # a search takes minutes
     work = output.parent / f".{output.name}.search"
+    check_writable(output)
     task = None
     if interventions is not None:
         made = _of_interventions(tuned, interventions)
     elif undo:
         made = Edit.load(model).undone(tuned, typed_command())
     else:
+        if behaviour is not None:
+            Behaviour.load(behaviour)  # whether there is one is said first
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
         task = _task(
@@ -210,6 +229,8 @@ def _of_interventions(model: "Model", file: Path) -> "Edit":
     from endoscope.sha256 import hash_file
 
     listed = _read(file)
+    with model.intervene(*listed):  # refuses what does not fit the model
+        pass
     card = Card(
         kind=KIND,
         name=file.stem,

@@ -20,6 +20,10 @@ def verify(
         Path | None,
         typer.Option(help="A YAML file; that which was kept with the edit, if left out."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model before the edit, if it is not where the card says."),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(help="The base of the fine-tune, if it is not where the card says."),
@@ -66,7 +70,7 @@ def verify(
     if budget is None and not kept.is_file():
         raise InputError(f"No budget was kept with {edited}.", "Give one: --budget BUDGET.yaml.")
     allowed = Budget.read(budget or kept)
-    before = open(made.card.model_name, adapter=made.card.adapter, device=device, dtype=dtype)
+    before = _before(made, model, device, dtype)
     made.check(before)
     subjects = Subjects(
         edit=made,
@@ -109,6 +113,25 @@ def _record(catalogue: Path, subjects: "Subjects", budget: "Budget", found: "Ver
             seed=subjects.seed,
             show=subjects.show,
         )
+
+
+def _before(made: "Edit", model: str | None, device: str, dtype: str) -> "Model":
+    """Open the model before the edit.
+
+    Raises:
+        InputError: it is not at hand.
+    """
+    from endoscope.engine import open
+
+    if model is not None:
+        return open(model, device=device, dtype=dtype)
+    try:
+        return open(made.card.model_name, adapter=made.card.adapter, device=device, dtype=dtype)
+    except InputError as error:
+        raise InputError(
+            f"The model before the edit is not where the card says. {error.message}",
+            "Give it: --model MODEL.",
+        ) from error
 
 
 def _base(

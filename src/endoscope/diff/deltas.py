@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from endoscope.diff.pair import Pair
+from endoscope.errors import InputError
 from endoscope.models.adapters import lora_factors, plain_weight
 from endoscope.models.anatomy import Role
 
@@ -72,13 +73,16 @@ def named_deltas(pair: Pair) -> dict[str, Delta]:
     """Return what a fine-tune added to each matrix, by the name of the matrix.
 
     Raises:
-        InputError: an adapter is not of plain LoRA.
+        InputError: an adapter is not of plain LoRA, or nothing was added.
     """
     loaded = pair.tuned.loaded
     names = {module: name for name, module in loaded.module.named_modules()}
     blocks = [names[block] for block in loaded.anatomy.blocks]
     roles: tuple[Role, Role] = ("readers", "writers")
-    return {f"{blocks[one.layer]}.{one.path}": one for role in roles for one in deltas(pair, role)}
+    found = [one for role in roles for one in deltas(pair, role)]
+    if not found:
+        raise InputError("Nothing was added to the matrices of the base.", "Give the fine-tune.")
+    return {f"{blocks[one.layer]}.{one.path}": one for one in found}
 
 
 def _of_product(outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,7 +58,7 @@ def task_of_behaviour(
         raise InputError(
             f"{behaviour.name} shows in {len(shown)} of {len(fit.items)} answers; {LEAST} are "
             "needed to edit by.",
-            "Give more items that bring it out.",
+            "Give more items that bring it out: half of them are left to verify.",
         )
     everyday = [Item(id=str(n), prompt=one) for n, one in enumerate(shipped_prompts("everyday"))]
     prompts = [prompt_of(model, item) for item in (*behaviour.controls, *everyday)]

@@ -9,7 +9,7 @@ from endoscope.artifacts import (
     Card,
     atomic_folder,
     check_free,
-    check_model,
+    check_same,
     load_artifact,
     read_card,
     save_artifact,
@@ -25,6 +25,21 @@ KIND = "edit"
 RECORD = "edit"  # the folder within an edited model that holds the edit itself
 INTERVENTIONS = "interventions.json"
 BUDGET = "budget.yaml"
+# What any form writes, and what is measured of it: of an older edit none of it is kept.
+WRITTEN = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*config.json",
+    "*.gguf",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "vocab.*",
+    "merges.txt",
+    "verify.*",
+    "measurements",
+    RECORD,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,12 +71,12 @@ class Edit:
         return self.card.details.get("form", LIVE) == LIVE
 
     def check(self, model: Model) -> None:
-        """Refuse a model that the edit is not of, and warn of one that is derived from it.
+        """Refuse a model that the edit is not of.
 
         Raises:
-            InputError: it is another.
+            InputError: it is another, or one that is derived from it.
         """
-        check_model(self.card.model, model.fingerprint, f"The edit {self.name}")
+        check_same(self.card.model, model.fingerprint, f"The edit {self.name}")
 
     def write(
         self,
@@ -90,7 +105,7 @@ class Edit:
         changes = self._changes(model, form)
         size = _size(model) if form == "weights" else 0
         # what is left of another form would be opened in its stead, and its verification believed
-        with atomic_folder(folder, kind=KIND, size=size, keep=False) as temporary:
+        with atomic_folder(folder, kind=KIND, size=size, old=WRITTEN) as temporary:
             told: Mapping[str, float] = {}
             if form != LIVE:
                 told = FORMS[form](model, onto_base(model.loaded.module, changes), temporary)

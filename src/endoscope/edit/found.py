@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import regex
 
-from endoscope.artifacts import check_model
+from endoscope.artifacts import check_same
 from endoscope.behaviours import Behaviour, Item, shipped_behaviours
 from endoscope.behaviours.checks import Regex
 from endoscope.behaviours.prompts import prompt_of
@@ -75,7 +75,7 @@ def task_of_finding(
     # refuses one that is not its base; both speak by one template
     pair = None if base is None else Pair.of(base, model)
     found = Report.load(report)
-    check_model(found.tuned_model, model.fingerprint, "The report")
+    check_same(found.tuned_model, model.fingerprint, "The report")
     finding = _finding(found, number)
     signals = _signals(found, number, words)
     said = tuple(words for signal in signals for words in signal.says)

@@ -124,5 +124,5 @@ def _optuna() -> Any:
             "Searching for an ablation needs the optuna package.",
             "Run: pip install 'endoscope[edit]'",
         ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
