@@ -223,7 +223,7 @@ def test_a_policy_that_judges_answers_as_a_whole(tiny: Path) -> None:
     file.write_text(DOCUMENT.format(probe="good-document"))
     served = load(Options(str(tiny / "tiny"), guards={"judging": str(file)}))
     with running(served) as (url, _):
-        body = {"model": "tiny", "prompt": "ab", "endoscope": {"guards": ["judging"]}}
+        body = {"model": "tiny", "prompt": "ab", "seed": 1, "endoscope": {"guards": ["judging"]}}
         (choice,) = httpx.post(f"{url}/v1/completions", json=body).json()["choices"]
         at_hand = httpx.post(f"{url}/v1/guard", json={"text": "x"})
     served.engine.close()  # type: ignore[attr-defined]
