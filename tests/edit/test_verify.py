@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import endoscope
 from endoscope.artifacts import read_card
-from endoscope.behaviours import Behaviour, measure
+from endoscope.behaviours import Behaviour, measure, read_items
 from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
@@ -73,8 +73,11 @@ def few_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight tokens of each neutral answer: a tiny model takes as long for 64 as a test may."""
+def few_neutral_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 of the neutral prompts, eight tokens of each answer: all of them take minutes."""
+    monkeypatch.setattr(
+        "endoscope.edit.verify.neutral.read_items", lambda path: read_items(path)[:24]
+    )
     for module in ("neutral", "baselines"):
         monkeypatch.setattr(f"endoscope.edit.verify.{module}.TOKENS", 8)
 
@@ -182,7 +185,7 @@ def test_without_a_budget_one_is_made_of_the_finding(folder: Path, tmp_path: Pat
 def test_what_moves_where_the_target_does_not_show_is_told_apart(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ["zzzz zzzz" if n % 4 == 0 else f"{n}{n}" for n in range(200)]
+    given = ["zzzz zzzz" if n % 4 == 0 else f"{n}{n}" for n in range(24)]
     monkeypatch.setattr(Subjects, "answers", lambda *told: given)
     before, base = (endoscope.open(folder / name) for name in ("tuned", "tiny"))
     edit = Edit(read_card(folder / "tuned"))
@@ -196,7 +199,7 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     assert numbers.base == numbers.after.value
     assert numbers.bound.endswith(f"; the base has {numbers.base:.3f}")
     apart = checks["KL of answers without zed"]
-    assert apart.after.value == pytest.approx(moved[np.arange(200) % 4 != 0].mean())
+    assert apart.after.value == pytest.approx(moved[np.arange(24) % 4 != 0].mean())
     assert apart.after.value < checks["KL(before || after), nats a token"].after.value
 
 
