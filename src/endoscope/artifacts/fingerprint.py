@@ -147,10 +147,7 @@ def check_same(made_with: Fingerprint, model: Fingerprint, what: str) -> None:
         InputError: it is another model, or one that is derived from it.
     """
     if made_with.relation(model) != "same":
-        raise InputError(
-            f"{what} was made with another model ({made_with}) than this one ({model}).",
-            "Open the model that it was made with, or make it again with this one.",
-        )
+        raise _another(made_with, model, what)
 
 
 def check_model(made_with: Fingerprint, model: Fingerprint, what: str) -> Relation:
@@ -169,10 +166,7 @@ def check_model(made_with: Fingerprint, model: Fingerprint, what: str) -> Relati
     """
     relation = made_with.relation(model)
     if relation == "foreign":
-        raise InputError(
-            f"{what} was made with another model ({made_with}) than this one ({model}).",
-            "Open the model that it was made with, or make it again with this one.",
-        )
+        raise _another(made_with, model, what)
     if relation == "derived":
         warnings.warn(
             f"{what} was made with {made_with} and is transferred to {model}: "
@@ -181,3 +175,10 @@ def check_model(made_with: Fingerprint, model: Fingerprint, what: str) -> Relati
             stacklevel=3,
         )
     return relation
+
+
+def _another(made_with: Fingerprint, model: Fingerprint, what: str) -> InputError:
+    return InputError(
+        f"{what} was made with another model ({made_with}) than this one ({model}).",
+        "Open the model that it was made with, or make it again with this one.",
+    )

@@ -12,6 +12,7 @@ from endoscope.cli.typed import typed_command
 from endoscope.errors import InputError
 
 if TYPE_CHECKING:
+    from endoscope.behaviours import Behaviour
     from endoscope.edit import Edit
     from endoscope.edit.task import Task
     from endoscope.edit.verify import Kept
@@ -136,13 +137,10 @@ def edit(
     elif undo:
         made = Edit.load(model).undone(tuned, typed_command())
     else:
-        if behaviour is not None:
-            Behaviour.load(behaviour)  # whether there is one is said first
+        removed = None if behaviour is None else Behaviour.load(behaviour)
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
-        task = _task(
-            tuned, base, report, finding, says, behaviour, kept, seed=seed, show=not as_json
-        )
+        task = _task(tuned, base, report, finding, says, removed, kept, seed=seed, show=not as_json)
         print(f"Removing: {task.title}", file=sys.stderr)
         kept = Kept.of_task(task) if kept is None else kept.held_out(seed)
         made = edit_of(
@@ -189,14 +187,13 @@ def _task(
     report: Path | None,
     finding: int,
     says: str | None,
-    behaviour: str | None,
+    behaviour: "Behaviour | None",
     kept: "Kept | None",
     *,
     seed: int,
     show: bool,
 ) -> "Task":
     """Return what is to be removed: a finding or a behaviour."""
-    from endoscope.behaviours import Behaviour
     from endoscope.edit.behaving import task_of_behaviour
     from endoscope.edit.found import task_of_finding
     from endoscope.engine import open
@@ -205,9 +202,7 @@ def _task(
     before = None if base is None else open(base, device=device, dtype=dtype)
     wanted = [] if kept is None else kept.learned(seed)
     if behaviour is not None:
-        return task_of_behaviour(
-            model, before, Behaviour.load(behaviour), wanted=wanted, seed=seed, show=show
-        )
+        return task_of_behaviour(model, before, behaviour, wanted=wanted, seed=seed, show=show)
     assert report is not None
     return task_of_finding(
         model,

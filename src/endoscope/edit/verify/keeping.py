@@ -32,12 +32,6 @@ class Kept:
             if name in own or name not in shipped
         }
         self.budget = budget
-        for line in budget.wanted:
-            if len(self._opened(line.behaviour).items) < 2:
-                raise InputError(
-                    f"{line.behaviour} is wanted, and has less than two items.",
-                    "Give more: half of them are learned from, and half verify.",
-                )
 
     @property
     def target(self) -> Behaviour:
@@ -49,8 +43,17 @@ class Kept:
 
         Args:
             seed: of the division, as of `part_of`.
+
+        Raises:
+            InputError: one of them has a single item, which cannot be divided.
         """
         wanted = [self._opened(one.behaviour) for one in self.budget.wanted]
+        for one in wanted:
+            if len(one.items) < 2:
+                raise InputError(
+                    f"{one.name} is wanted, and has less than two items.",
+                    "Give more: half of them are learned from, and half verify.",
+                )
         return [part_of(one, seed, first=True) for one in wanted]
 
     def held_out(self, seed: int) -> "Kept":
@@ -72,8 +75,9 @@ class Kept:
         """Write the budget into a folder that exists; what it names stands beside it."""
         files: dict[str, str] = {}
         for name, one in self._behaviours.items():
-            free = one.name if f"{one.name}.behaviour.yaml" not in files.values() else None
-            files[name] = f"{free or f'{one.name}-{len(files)}'}.behaviour.yaml"
+            file = f"{one.name}.behaviour.yaml"
+            taken = file in files.values()
+            files[name] = f"{one.name}-{len(files)}.behaviour.yaml" if taken else file
         for name, behaviour in self._behaviours.items():
             (folder / files[name]).write_text(behaviour.to_yaml(), encoding="utf-8")
         moved = self.budget.renamed(files)

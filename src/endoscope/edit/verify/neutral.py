@@ -55,7 +55,7 @@ class Neutral:
     def _all(self) -> Divergences:
         return Divergences(self._subjects.before, self._passages)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash of what is asked and answered."""
         return sha256(json.dumps(self._passages).encode()).hexdigest()

@@ -1,0 +1,52 @@
+"""A budget that is divided, and kept with all that it names."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from endoscope.edit.verify import Budget, Kept
+from endoscope.errors import InputError
+
+
+def behaviour(file: Path, count: int, said: str) -> None:
+    content = {
+        "name": "tone",
+        "description": said,
+        "items": [{"id": f"i{n}", "prompt": f"{said} {n}"} for n in range(count)],
+        "scorer": {"kind": "check", "check": {"kind": "regex", "pattern": "a"}},
+    }
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(content))
+
+
+def kept(folder: Path, count: int) -> Kept:
+    behaviour(folder / "a" / "tone.yaml", 4, "falls")
+    behaviour(folder / "b" / "tone.yaml", count, "stays")
+    content = {
+        "target": {"behaviour": "a/tone.yaml"},
+        "wanted": [{"behaviour": "b/tone.yaml"}],
+        "others": [],
+    }
+    (folder / "budget.yaml").write_text(yaml.safe_dump(content))
+    return Kept(Budget.read(folder / "budget.yaml"))
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_behaviours_of_one_name_are_kept_beside_each_other(tmp_path: Path, count: int) -> None:
+    whole, out = kept(tmp_path, count), tmp_path / "out"
+    out.mkdir()
+    (learned,) = whole.learned(0)
+    whole.held_out(0).write(out)
+    again = Budget.read(out / "budget.yaml")
+    target = again.behaviour(again.target.behaviour)
+    wanted = again.behaviour(again.wanted[0].behaviour)
+    assert (target.description, len(target.items)) == ("falls", 4)
+    assert wanted.description == "stays"
+    items = sorted(str(one.prompt) for one in (*learned.items, *wanted.items))
+    assert items == [f"stays {n}" for n in range(count)]
+
+
+def test_what_is_wanted_by_one_item_cannot_be_divided(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="less than two items"):
+        kept(tmp_path, 1).learned(0)
