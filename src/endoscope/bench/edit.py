@@ -95,7 +95,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             report,
             number,
             words=words,
-            asked_for=kept.target,
+            asked_for=kept.falling(0),
             wanted=kept.learned(0),
             show=options.show,
         )

@@ -210,7 +210,7 @@ def _task(
         report,
         finding,
         words=says,
-        asked_for=None if kept is None else kept.target,
+        asked_for=None if kept is None else kept.falling(seed),
         wanted=wanted,
         seed=seed,
         show=show,

@@ -61,7 +61,7 @@ def deltas(pair: Pair, role: Role) -> Iterator[Delta]:
         if factors is None:
             change = plain_weight(tuned) - before
             norm = float(change.norm())
-            parts = _largest(change) if norm else None
+            parts = largest(change) if norm else None
         else:
             parts = _of_product(*factors)
             norm = float(parts[1].norm())
@@ -92,7 +92,7 @@ def _of_product(outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return left.Q @ u, values, v @ right.Q.T
 
 
-def _largest(change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def largest(change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the largest singular components of a matrix; the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

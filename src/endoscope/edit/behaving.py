@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import compress
 from random import Random
 
-from endoscope.behaviours import Behaviour, Item, measure, shipped_prompts
+from endoscope.behaviours import Behaviour, Item, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
-from endoscope.edit.counting import part_of, showing
+from endoscope.edit.counting import answers_showing, part_of, showing
 from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, TOKENS, own_answers
 from endoscope.edit.passage import answered
 from endoscope.edit.task import Example, Task
@@ -44,16 +44,7 @@ def task_of_behaviour(
     if base is not None:
         Pair.of(base, model)  # refuses one that is not its base; both speak by one template
     fit = part_of(behaviour, seed, first=True)
-    measured = measure(model, fit.model_copy(update={"controls": ()}), seed=seed, progress=show)
-    if any(one.output is None for one in measured.items):
-        raise InputError(
-            f"{behaviour.name} is scored without an answer, and an edit learns from answers.",
-            "Give a behaviour with a check, a judge or a probe as its scorer; or a finding.",
-        )
-    pairs = zip(fit.items, measured.items, strict=True)
-    has = [(item, str(one.output)) for item, one in pairs if one.score >= behaviour.cut]
-    asked = [prompt_of(model, item) for item, _ in has]
-    shown = answered(model, asked, [output for _, output in has])
+    shown = answers_showing(model, fit, seed=seed, show=show)
     if len(shown) < LEAST:
         raise InputError(
             f"{behaviour.name} shows in {len(shown)} of {len(fit.items)} answers; {LEAST} are "

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from random import Random
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
-from endoscope.behaviours import Behaviour
+from endoscope.behaviours import Behaviour, measure
+from endoscope.behaviours.prompts import prompt_of
 from endoscope.behaviours.scorers import CheckScorer
+from endoscope.edit.passage import Passage, rendered
+from endoscope.engine import Model
+from endoscope.errors import InputError
 
 SEARCHED = 24  # items of a behaviour to search by
+BEGINNING = 48  # characters of each place where it shows: what goes on, goes on by itself
 
 
 def part_of(behaviour: Behaviour, seed: int, *, first: bool) -> Behaviour:
@@ -31,3 +37,47 @@ def showing(behaviour: Behaviour, texts: Sequence[str]) -> NDArray[np.bool_]:
         return np.zeros(len(texts), dtype=bool)
     check = behaviour.scorer.check
     return np.array([float(check(text)) >= behaviour.cut for text in texts], dtype=bool)
+
+
+def answers_showing(
+    model: Model, behaviour: Behaviour, *, seed: int = 0, show: bool = False
+) -> list[Passage]:
+    """Return the answers of a model to a behaviour's items that show it.
+
+    If a check tells, what counts is the answer up to where it shows by it; or else all of it.
+
+    Args:
+        model: that answers.
+        behaviour: whose items are asked.
+        seed: of what is sampled.
+        show: whether to show progress.
+
+    Raises:
+        InputError: it is not scored by what the model writes.
+    """
+    plain = tuple(one.model_copy(update={"control": None}) for one in behaviour.items)
+    asked = behaviour.model_copy(update={"items": plain, "controls": ()})
+    measured = measure(model, asked, seed=seed, progress=show)
+    if any(one.output is None for one in measured.items):
+        raise InputError(
+            f"{behaviour.name} is scored without an answer, and an edit learns from answers.",
+            "Give a behaviour with a check, a judge or a probe as its scorer; or a finding.",
+        )
+    found = []
+    for item, one in zip(plain, measured.items, strict=True):
+        if one.output and one.score >= behaviour.cut:
+            before = rendered(model, prompt_of(model, item))
+            end = len(before) + _until(behaviour, one.output)
+            found.append(Passage(before + one.output, ((len(before), end),)))
+    return found
+
+
+def _until(behaviour: Behaviour, answer: str) -> int:
+    """Return the length of the shortest beginning of an answer that shows a behaviour."""
+    if isinstance(behaviour.scorer, CheckScorer):
+        ends = [one.end() for one in regex.finditer(r"\S+", answer)]
+        shows = showing(behaviour, [answer[:end] for end in ends])
+        for end, has in zip(ends, shows, strict=True):
+            if has:
+                return max(end, min(BEGINNING, len(answer)))
+    return len(answer)

@@ -17,14 +17,13 @@ from endoscope.diff.answers import WHO, Answer, all_sampled
 from endoscope.diff.findings import findings
 from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
-from endoscope.edit.counting import part_of, showing
+from endoscope.edit.counting import BEGINNING, answers_showing, part_of, showing
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
 from endoscope.errors import InputError
 
-BEGINNING = 48  # characters of each place where it shows: what goes on, goes on by itself
 LEAST = 8  # passages that show it
 SHOWN, KEPT = 32, 64  # passages to fit on
 HELD_OUT = 24  # passages of either kind to measure on
@@ -61,9 +60,9 @@ def task_of_finding(
         number: the rank of the finding.
         words: of a finding that says several things, those that are to go: the sentences that say
             them are what shows it.
-        asked_for: what is to fall, where a budget says so. If it has a check, that tells whether
-            the finding is gone, and what shows it by that check is not kept: a finding may be a
-            part of it. Its items are not looked at.
+        asked_for: what is to fall, where a budget says so, with those of its items that may be
+            learned from, if any. If it has a check, that tells whether the finding is gone, and
+            what shows it by that check is not kept: a finding may be a part of it.
         wanted: behaviours that are to stay: the model's answers to their items are kept.
         seed: of what is held out.
         show: whether to show progress.
@@ -95,7 +94,11 @@ def task_of_finding(
     rest = [one for who in WHO for one in answers[who] if one not in own]
     seen = _counting(finding, name, said, asked[:ASKED], seed, first=True)
     if asked_for is not None and isinstance(asked_for.scorer, CheckScorer):
-        seen = asked_for.model_copy(update={"items": _items(asked[:ASKED]), "controls": ()})
+        if asked_for.items:
+            fit += answers_showing(model, asked_for, show=show)
+        items = [one.model_copy(update={"control": None}) for one in asked_for.items]
+        items += _items(asked[: max(0, ASKED - len(items))])
+        seen = asked_for.model_copy(update={"items": tuple(items), "controls": ()})
     kept = _kept(_mixed(rest, seed), pattern, asked_for, {*asked, *left})
     parts = Divided([], [_answer(model, one) for one in kept])
     if pair is not None:
@@ -289,4 +292,4 @@ def _counting(
 
 
 def _items(prompts: Sequence[str]) -> tuple[Item, ...]:
-    return tuple(Item(id=str(n), prompt=text) for n, text in enumerate(prompts))
+    return tuple(Item(id=f"asked-{n}", prompt=text) for n, text in enumerate(prompts))

@@ -9,12 +9,13 @@ from endoscope.edit.methods.ablate import Ablate
 from endoscope.edit.methods.components import Components
 from endoscope.edit.methods.leace import Leace
 from endoscope.edit.methods.method import Method
+from endoscope.edit.methods.natural import Natural
 from endoscope.edit.methods.redirect import Redirect
 from endoscope.edit.methods.scaling import Scaling
 from endoscope.edit.methods.shift import Shift
 
 METHODS: Mapping[str, type[Method]] = {
-    one.name: one for one in (Components, Redirect, Ablate, Shift, Leace, Scaling)
+    one.name: one for one in (Components, Natural, Redirect, Ablate, Shift, Leace, Scaling)
 }
 """By the name that cards and the command line use; the first is the default."""
 

@@ -6,8 +6,10 @@ from endoscope.behaviours import Behaviour, shipped_behaviours
 from endoscope.edit.counting import part_of
 from endoscope.edit.edit import BUDGET
 from endoscope.edit.task import Task
-from endoscope.edit.verify.budget import Budget, Target
+from endoscope.edit.verify.budget import Budget, Target, Wanted
 from endoscope.errors import InputError
+
+DIVIDED = 16  # items of what is to fall: of fewer none is learned from
 
 
 class Kept:
@@ -33,10 +35,16 @@ class Kept:
         }
         self.budget = budget
 
-    @property
-    def target(self) -> Behaviour:
-        """What is to fall."""
-        return self._opened(self.budget.target.behaviour)
+    def falling(self, seed: int) -> Behaviour:
+        """Return what is to fall with those of its items that may be learned from: half, or none.
+
+        Args:
+            seed: of the division, as of `part_of`.
+        """
+        target = self._opened(self.budget.target.behaviour)
+        if len(target.items) < DIVIDED:
+            return target.model_copy(update={"items": (), "controls": ()})
+        return part_of(target, seed, first=True)
 
     def learned(self, seed: int) -> list[Behaviour]:
         """Return what is to stay with half of its items, to be learned from.
@@ -57,14 +65,17 @@ class Kept:
         return [part_of(one, seed, first=True) for one in wanted]
 
     def held_out(self, seed: int) -> "Kept":
-        """Return the budget with the other half of the items of what is to stay.
+        """Return the budget with those items of what falls or stays that are not learned from.
 
         Args:
             seed: of the division, as of `part_of`.
         """
+        lines: list[Target | Wanted] = list(self.budget.wanted)
+        if self.falling(seed).items:
+            lines.append(self.budget.target)
         rest = {
             line.behaviour: part_of(self._opened(line.behaviour), seed, first=False)
-            for line in self.budget.wanted
+            for line in lines
         }
         return Kept(self.budget, self._behaviours | rest)
 

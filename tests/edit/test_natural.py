@@ -1,0 +1,120 @@
+"""A step of natural gradient, against differences, exact expectations and other changes."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from endoscope.diff import Pair
+from endoscope.diff.deltas import named_deltas
+from endoscope.edit.changes import Change
+from endoscope.edit.inputs import batches, moments
+from endoscope.edit.methods import natural
+from endoscope.edit.methods.natural import RIDGE, Natural
+from endoscope.edit.parts import Parts, running
+from endoscope.edit.passage import Passage
+from endoscope.edit.pulling import pull, sensitivities
+from endoscope.edit.task import Task
+from endoscope.edit.trying import Divergences, predictions
+from endoscope.engine import Model
+from tests.edit.test_components import KEPT, SHOWN, pair, task
+
+__all__ = ["pair", "task"]  # fixtures
+
+NAMES = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
+WHOLE = [Passage(text, ((0, len(text)),)) for text in ("abc xyz!", "hello you there", "a")]
+
+
+def apart(pair: Pair, passages: list[Passage], parts: Parts) -> float:
+    """KL(base || tuned and edited), the mean over all tokens that count."""
+    means = Divergences(pair.base, passages)(partial(running, pair.tuned, parts))
+    counts = [int(row) for b in batches(pair.base, passages) for row in b.predicting.sum(1)]
+    return float(np.average(means, weights=[n for n in counts if n]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_what_differences_say(pair: Pair, name: str) -> None:
+    found = pull(pair.tuned, pair.base, list(NAMES), WHOLE)
+    assert found.apart == pytest.approx(apart(pair, WHOLE, Parts()), rel=1e-4)
+    gradient = found.gradients[name].double()
+    generator = torch.Generator().manual_seed(1)
+    size = 0.02 / float(gradient.norm())
+    drawn = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+    drawn = gradient + drawn * (gradient.norm() / drawn.norm())
+    kls = []
+    for sign in (1, -1):
+        change = Change(sign * size * drawn, torch.eye(gradient.shape[1], dtype=torch.float64))
+        kls.append(apart(pair, WHOLE, Parts(changes={name: change})))
+    told = 2 * size * float((gradient * drawn).sum())
+    assert kls[0] - kls[1] == pytest.approx(told, rel=0.05)
+
+
+def exact(model: Model, name: str, passage: Passage) -> float:
+    """The expectation that `sensitivities` draws from, over every word that might be drawn."""
+    written: list[torch.Tensor] = []
+
+    def keep(module: object, args: object, output: torch.Tensor) -> torch.Tensor:
+        written.append(output.detach().requires_grad_())
+        return written[0]
+
+    handle = model.loaded.module.get_submodule(name).register_forward_hook(keep)
+    (batch,) = batches(model, [passage])
+    with torch.enable_grad():
+        now = predictions(model, batch)
+    handle.remove()
+    assert len(now) == 1
+    squares = [
+        torch.autograd.grad(each, written[0], retain_graph=True)[0].square().sum()
+        for each in now[0]
+    ]
+    return float((now[0].exp() * torch.stack(squares)).sum())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
+    passage = Passage("abc xyz!", ((4, 5),))
+    found = sensitivities(pair.tuned, list(NAMES), [passage] * 1_000)
+    assert found[name] == pytest.approx(exact(pair.tuned, name, passage), rel=0.15)
+
+
+def test_strength_is_the_share_of_the_gap_to_first_order(pair: Pair, task: Task) -> None:
+    found = Natural(task)
+    before = apart(pair, SHOWN, Parts())
+    low, high = (apart(pair, SHOWN, found.parts({"strength": s})) for s in (0.02, -0.02))
+    assert (high - low) / 0.04 == pytest.approx(before, rel=0.05)
+    assert apart(pair, SHOWN, found.parts({"strength": 0.3})) < before
+
+
+def test_no_other_change_brings_it_closer(
+    pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endoscope.diff.deltas.RANK", 64)  # all of them: the matrices are small
+    names = list(named_deltas(pair))
+    changes = natural.Natural(task).parts({"strength": 1.0}).changes
+    gradients = pull(pair.tuned, pair.base, names, SHOWN).gradients
+    moves = sensitivities(pair.tuned, names, KEPT)
+    whole = [Passage(one.text, ((0, len(one.text)),)) for one in KEPT]
+    read = moments(pair.tuned, names, whole)
+    steps = {name: one.outer @ one.inner for name, one in changes.items()}
+
+    def falls(steps: dict[str, torch.Tensor]) -> float:
+        return -sum(float((gradients[n].double() * one).sum()) for n, one in steps.items())
+
+    def moved(steps: dict[str, torch.Tensor]) -> float:
+        total = 0.0
+        for name, one in steps.items():
+            second = read[name].second.double()
+            second += RIDGE * second.diagonal().mean() * torch.eye(len(second))
+            total += moves[name] * float((one @ second * one).sum())
+        return total
+
+    best, size = falls(steps), moved(steps)
+    generator = torch.Generator().manual_seed(0)
+    for share in (0.01, 0.1, 1.0):
+        other = {}
+        for name, one in steps.items():
+            drawn = torch.randn(one.shape, generator=generator, dtype=torch.float64)
+            other[name] = one + share * drawn * (one.norm() / drawn.norm())
+        again = (size / moved(other)) ** 0.5
+        assert falls({name: again * one for name, one in other.items()}) < best
