@@ -20,8 +20,8 @@ def behaviour(file: Path, count: int, said: str) -> None:
     file.write_text(yaml.safe_dump(content))
 
 
-def kept(folder: Path, count: int) -> Kept:
-    behaviour(folder / "a" / "tone.yaml", 4, "falls")
+def kept(folder: Path, count: int, falling: int = 4) -> Kept:
+    behaviour(folder / "a" / "tone.yaml", falling, "falls")
     behaviour(folder / "b" / "tone.yaml", count, "stays")
     content = {
         "target": {"behaviour": "a/tone.yaml"},
@@ -50,3 +50,15 @@ def test_behaviours_of_one_name_are_kept_beside_each_other(tmp_path: Path, count
 def test_what_is_wanted_by_one_item_cannot_be_divided(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="less than two items"):
         kept(tmp_path, 1).learned(0)
+
+
+@pytest.mark.parametrize(("count", "learned"), [(15, 0), (16, 8), (60, 24)])
+def test_half_of_what_is_to_fall_is_learned_from(tmp_path: Path, count: int, learned: int) -> None:
+    whole = kept(tmp_path, 2, falling=count)
+    first = [str(one.prompt) for one in whole.falling(0).items]
+    assert len(first) == learned
+    (tmp_path / "out").mkdir()
+    whole.held_out(0).write(tmp_path / "out")
+    again = Budget.read(tmp_path / "out" / "budget.yaml")
+    rest = [str(one.prompt) for one in again.behaviour(again.target.behaviour).items]
+    assert sorted(first + rest) == sorted(f"falls {n}" for n in range(count))

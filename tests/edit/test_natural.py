@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from endoscope.diff import Pair
-from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
-from endoscope.edit.inputs import batches, moments
+from endoscope.edit.inputs import batches, matrix_names, moments
 from endoscope.edit.methods import natural
 from endoscope.edit.methods.natural import RIDGE, Natural
 from endoscope.edit.parts import Parts, running
@@ -90,7 +89,7 @@ def test_no_other_change_brings_it_closer(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endoscope.diff.deltas.RANK", 64)  # all of them: the matrices are small
-    names = list(named_deltas(pair))
+    names = matrix_names(pair.tuned, "readers", "writers")
     changes = natural.Natural(task).parts({"strength": 1.0}).changes
     gradients = pull(pair.tuned, pair.base, names, SHOWN).gradients
     moves = sensitivities(pair.tuned, names, KEPT)

@@ -48,15 +48,15 @@ def edit(
     method: Annotated[
         str,
         typer.Option(
-            help="How an edit is found: `components` or `scaling`, which compare with the base; "
-            "`redirect`, `ablate`, `shift` or `leace`, which need none."
+            help="How an edit is found: `natural`, `components` or `scaling`, which compare with "
+            "the base; `redirect`, `ablate`, `shift` or `leace`, which need none."
         ),
-    ] = "components",
+    ] = "natural",
     base: Annotated[
         str | None,
         typer.Option(
             help="The base of the fine-tune; that of the report, if left out. To remove a "
-            "--behaviour by `components` or `scaling`, it has to be given."
+            "--behaviour by one that compares with it, it has to be given."
         ),
     ] = None,
     form: Annotated[

@@ -10,6 +10,7 @@ from torch import Tensor
 from endoscope.edit.passage import Passage
 from endoscope.engine import Model
 from endoscope.errors import InputError
+from endoscope.models.anatomy import Role
 from endoscope.progress import progress
 
 AT_ONCE = 8  # passages
@@ -83,6 +84,23 @@ def openings(model: Model, passages: Sequence[Passage]) -> list[int]:
         ids, offsets = model.tokenizer.encode(text)
         for start, _ in spans:
             found.append(next(i for i, (_, end) in zip(ids, offsets, strict=True) if end > start))
+    return found
+
+
+def matrix_names(model: Model, *roles: Role) -> list[str]:
+    """Return the names of the matrices of all blocks that are modules of their own.
+
+    Args:
+        model: that has them.
+        roles: those that read from the residual stream, `readers`, or write to it, `writers`.
+
+    Raises:
+        InputError: there are none.
+    """
+    names = {module: name for name, module in model.loaded.module.named_modules()}
+    found = [names[one] for role in roles for *_, one in model.loaded.anatomy.matrices(role)]
+    if not found:
+        raise InputError("No matrix is a module of its own here.", "Choose --method ablate.")
     return found
 
 

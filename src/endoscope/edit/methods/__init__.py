@@ -15,7 +15,7 @@ from endoscope.edit.methods.scaling import Scaling
 from endoscope.edit.methods.shift import Shift
 
 METHODS: Mapping[str, type[Method]] = {
-    one.name: one for one in (Components, Natural, Redirect, Ablate, Shift, Leace, Scaling)
+    one.name: one for one in (Natural, Components, Redirect, Ablate, Shift, Leace, Scaling)
 }
 """By the name that cards and the command line use; the first is the default."""
 

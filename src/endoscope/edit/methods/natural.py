@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from endoscope.diff.deltas import largest, named_deltas
+from endoscope.diff.deltas import largest
 from endoscope.edit.changes import Change
-from endoscope.edit.inputs import moments
+from endoscope.edit.inputs import matrix_names, moments
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts
 from endoscope.edit.passage import Passage
@@ -40,7 +40,7 @@ class Natural:
 
     def __init__(self, task: Task) -> None:
         base, model = task.pair
-        names, fit = list(named_deltas(task.pair)), task.fit
+        names, fit = matrix_names(model, "readers", "writers"), task.fit
         found = pull(model, base, names, fit.shown, show=task.show)
         moves = sensitivities(model, names, fit.kept, show=task.show)
         whole = [Passage(one.text, ((0, len(one.text)),)) for one in fit.kept]
@@ -52,7 +52,7 @@ class Natural:
             if id(second) not in factors:
                 factors[id(second)] = _factor(second)
             white = _whitened(found.gradients[name] / moves[name], factors[id(second)])
-            outer, values, right = largest(white)
+            outer, values, right = (one.double() for one in largest(white.float()))
             inner = torch.linalg.solve_triangular(factors[id(second)].T, right.T, upper=True).T
             steps[name] = Change((outer * values).cpu(), inner.cpu())
             falls += moves[name] * float((values**2).sum())

@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from endoscope.edit.changes import Change
-from endoscope.edit.inputs import Moments, moments
+from endoscope.edit.inputs import Moments, matrix_names, moments
 from endoscope.edit.methods.least_squares import solved
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts
 from endoscope.edit.passage import Passage
 from endoscope.edit.task import Task
 from endoscope.edit.trials import Trials
-from endoscope.errors import InputError
 from endoscope.models.matrices import matrix_at
 
 RIDGE = 1e-3  # with more it is less exact: refusals went at twice the divergence with .03
@@ -56,7 +55,7 @@ class Redirect:
     def __init__(self, task: Task) -> None:
         model, fit = task.model, task.fit
         module = model.loaded.module
-        names = _names(task)
+        names = matrix_names(model, "writers")
         openings = [one.opening for one in fit.shown]
         starts = [one.opening for one in fit.kept]
         shown = moments(model, names, openings, show=task.show)
@@ -87,25 +86,6 @@ def _change(writer: _Writer, strength: float) -> Change:
     shown = writer.shown
     inner = solved(strength * shown.mean[None], strength * shown.second, writer.kept, RIDGE)
     return Change(-writer.away[:, None], inner)
-
-
-def _names(task: Task) -> list[str]:
-    """Return the matrices of all blocks that write to the stream, and are modules of their own."""
-    anatomy, module = task.model.loaded.anatomy, task.model.loaded.module
-    blocks = next(name for name, one in module.named_modules() if one is anatomy.blocks)
-    named = dict(module.named_modules())
-    found = [
-        name
-        for layer in range(anatomy.n_layers)
-        for path in anatomy.architecture.writers
-        if isinstance(named.get(name := f"{blocks}.{layer}.{path}"), nn.Module)
-    ]
-    if not found:
-        raise InputError(
-            "No matrix that writes to the stream is one of its own here.",
-            "Choose --method ablate.",
-        )
-    return found
 
 
 def _begin_answers(openings: Sequence[Passage], starts: Sequence[Passage]) -> bool:
