@@ -1,5 +1,7 @@
 """A step of natural gradient, against differences, exact expectations and other changes."""
 
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +12,7 @@ from endoscope.diff import Pair
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import batches, matrix_names, moments
 from endoscope.edit.methods import natural
-from endoscope.edit.methods.natural import RIDGE, Natural
+from endoscope.edit.methods.natural import NEAR, RIDGE, STEPS, Natural
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
 from endoscope.edit.pulling import pull, sensitivities
@@ -77,18 +79,46 @@ def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
     assert found[name] == pytest.approx(exact(pair.tuned, name, passage), rel=0.15)
 
 
-def test_strength_is_the_share_of_the_gap_to_first_order(pair: Pair, task: Task) -> None:
+def test_a_step_would_close_the_gap_as_it_begins(
+    pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(natural, "_further", lambda path, step, left: ([step], 0.0))
     found = Natural(task)
     before = apart(pair, SHOWN, Parts())
-    low, high = (apart(pair, SHOWN, found.parts({"strength": s})) for s in (0.02, -0.02))
-    assert (high - low) / 0.04 == pytest.approx(before, rel=0.05)
-    assert apart(pair, SHOWN, found.parts({"strength": 0.3})) < before
+    after = apart(pair, SHOWN, found.parts({"strength": 0.01}))
+    assert (before - after) / 0.01 == pytest.approx(before, rel=0.05)
+
+
+def test_each_step_goes_as_far_as_it_brings_closer(pair: Pair, task: Task) -> None:
+    found = Natural(task)
+    steps = len(found._path)
+    gaps = [apart(pair, SHOWN, found.parts({"strength": n})) for n in range(steps + 1)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert steps == STEPS or gaps[-1] <= NEAR * gaps[0]
+    short, half, twice = (found.parts({"strength": s}).changes for s in (1.0, 1.5, 2.0))
+    for name in NAMES:
+        one, part, whole = (each[name].outer @ each[name].inner for each in (short, half, twice))
+        torch.testing.assert_close(2 * (part - one), whole - one)
+
+
+@pytest.mark.parametrize(("least", "found"), [(1.1, 1.0), (7.0, 8.0), (0.2, 0.25), (0.9, 1.0)])
+def test_a_line_is_searched_both_ways(least: float, found: float) -> None:
+    step = {"one": Change(torch.ones(1, 1), torch.ones(1, 1))}
+
+    def left(path: Sequence[Mapping[str, Change]]) -> float:
+        return abs(math.log(float(path[-1]["one"].outer) / least))
+
+    path, leaves = natural._further([step], step, left)
+    assert len(path) == 2
+    assert float(path[1]["one"].outer) == found
+    assert leaves == left(path)
 
 
 def test_no_other_change_brings_it_closer(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endoscope.diff.deltas.RANK", 64)  # all of them: the matrices are small
+    monkeypatch.setattr(natural, "_further", lambda path, step, left: ([step], 0.0))
     names = matrix_names(pair.tuned, "readers", "writers")
     changes = natural.Natural(task).parts({"strength": 1.0}).changes
     gradients = pull(pair.tuned, pair.base, names, SHOWN).gradients

@@ -144,10 +144,10 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     assert all(one.base is not None and one.before is None for one in relearned)
     assert relearned[-1].after.value > 0.5  # whoever trains it long enough has it back
     ways = {one.name: one for one in found.baselines}
-    assert [*ways] == ["components", "random directions", "scaling", "fine-tuning away"]
+    assert [*ways] == ["natural", "random directions", "scaling", "fine-tuning away"]
     target = checks["zed"]
-    assert (ways["components"].after, ways["components"].share) == (target.after, target.share)
-    assert ways["components"].kl == checks["KL(before || after), nats a token"].after
+    assert (ways["natural"].after, ways["natural"].share) == (target.after, target.share)
+    assert ways["natural"].kl == checks["KL(before || after), nats a token"].after
     assert (ways["random directions"].share or 0) < 0.5
     assert ways["scaling"].kl.value > 0
     page = (out / "verify.html").read_text()
@@ -241,7 +241,10 @@ def test_what_the_budget_counts_tells_what_is_gone(folder: Path) -> None:
     assert plain.seen is not None
     assert asked.seen is not None
     assert asked.seen.scorer == numbers.scorer
-    assert [one.prompt for one in asked.seen.items] == [one.prompt for one in plain.seen.items]
+    prompts = [one.prompt for one in (*numbers.items, *plain.seen.items)]
+    assert [one.prompt for one in asked.seen.items] == prompts
+    for number, one in enumerate(asked.fit.shown[:2]):
+        assert one.text.startswith(f"<u>n{number}<a>")
 
 
 def test_an_edit_is_of_one_model_wherever_it_is_verified_from(

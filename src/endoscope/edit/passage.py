@@ -24,6 +24,11 @@ class Passage(NamedTuple):
         start = self.spans[0][0]
         return Passage(self.text[: start + 1], ((start, start + 1),))
 
+    @property
+    def trimmed(self) -> "Passage":
+        """The same without what comes after all that counts."""
+        return Passage(self.text[: max(end for _, end in self.spans)], self.spans)
+
     @classmethod
     def of_answer(cls, before: str, answer: str) -> "Passage":
         """Return an answer of which all counts, after what comes before it."""
