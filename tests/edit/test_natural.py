@@ -1,10 +1,9 @@
 """A step of natural gradient, against differences, exact expectations and other changes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,7 +11,7 @@ from endoscope.diff import Pair
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import batches, matrix_names, moments
 from endoscope.edit.methods import natural
-from endoscope.edit.methods.natural import NEAR, RIDGE, STEPS, Natural
+from endoscope.edit.methods.natural import NEAR, RIDGE, SIZES, STEPS, Natural
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
 from endoscope.edit.pulling import pull, sensitivities
@@ -28,10 +27,8 @@ WHOLE = [Passage(text, ((0, len(text)),)) for text in ("abc xyz!", "hello you th
 
 
 def apart(pair: Pair, passages: list[Passage], parts: Parts) -> float:
-    """KL(base || tuned and edited), the mean over all tokens that count."""
-    means = Divergences(pair.base, passages)(partial(running, pair.tuned, parts))
-    counts = [int(row) for b in batches(pair.base, passages) for row in b.predicting.sum(1)]
-    return float(np.average(means, weights=[n for n in counts if n]))
+    """KL(base || tuned and edited), the mean over passages."""
+    return float(Divergences(pair.base, passages)(partial(running, pair.tuned, parts)).mean())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,14 +79,14 @@ def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
 def test_a_step_would_close_the_gap_as_it_begins(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(natural, "_further", lambda path, step, left: ([step], 0.0))
+    monkeypatch.setattr(natural, "_further", lambda path, step, left, now: ([step], 0.0))
     found = Natural(task)
     before = apart(pair, SHOWN, Parts())
     after = apart(pair, SHOWN, found.parts({"strength": 0.01}))
     assert (before - after) / 0.01 == pytest.approx(before, rel=0.05)
 
 
-def test_each_step_goes_as_far_as_it_brings_closer(pair: Pair, task: Task) -> None:
+def test_each_step_brings_it_closer(pair: Pair, task: Task) -> None:
     found = Natural(task)
     steps = len(found._path)
     gaps = [apart(pair, SHOWN, found.parts({"strength": n})) for n in range(steps + 1)]
@@ -101,24 +98,36 @@ def test_each_step_goes_as_far_as_it_brings_closer(pair: Pair, task: Task) -> No
         torch.testing.assert_close(2 * (part - one), whole - one)
 
 
-@pytest.mark.parametrize(("least", "found"), [(1.1, 1.0), (7.0, 8.0), (0.2, 0.25), (0.9, 1.0)])
-def test_a_line_is_searched_both_ways(least: float, found: float) -> None:
+def along(left: Callable[[float], float]) -> tuple[list[float], list[float], float]:
+    """Take one more step along a line; return what was tried, the sizes taken, and what is left."""
     step = {"one": Change(torch.ones(1, 1), torch.ones(1, 1))}
+    tried: list[float] = []
 
-    def left(path: Sequence[Mapping[str, Change]]) -> float:
-        return abs(math.log(float(path[-1]["one"].outer) / least))
+    def told(path: Sequence[Mapping[str, Change]]) -> float:
+        tried.append(float(path[-1]["one"].outer))
+        return left(tried[-1])
 
-    path, leaves = natural._further([step], step, left)
-    assert len(path) == 2
-    assert float(path[1]["one"].outer) == found
-    assert leaves == left(path)
+    path, leaves = natural._further([], step, told, 1.0)
+    return tried, [float(one["one"].outer) for one in path], leaves
+
+
+@pytest.mark.parametrize("rises", [0.0, 1.0, math.nan])
+def test_no_step_is_taken_that_brings_no_closer(rises: float) -> None:
+    assert along(lambda size: 1.0 + rises * size) == (list(SIZES), [], 1.0)
+
+
+def test_a_step_that_goes_too_far_is_cut_short() -> None:
+    assert along(lambda size: abs(1 - size)) == ([0.5], [0.5], 0.5)
+    tried, taken, leaves = along(lambda size: (10 * size - 1) ** 2)
+    assert (tried, taken) == ([0.5, 0.125], [0.125])
+    assert leaves == pytest.approx(0.0625)
 
 
 def test_no_other_change_brings_it_closer(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endoscope.diff.deltas.RANK", 64)  # all of them: the matrices are small
-    monkeypatch.setattr(natural, "_further", lambda path, step, left: ([step], 0.0))
+    monkeypatch.setattr(natural, "_further", lambda path, step, left, now: ([step], 0.0))
     names = matrix_names(pair.tuned, "readers", "writers")
     changes = natural.Natural(task).parts({"strength": 1.0}).changes
     gradients = pull(pair.tuned, pair.base, names, SHOWN).gradients

@@ -93,7 +93,14 @@ def _of_product(outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def largest(change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the largest singular components of a matrix; the same each time."""
+    """Return the largest singular components of a matrix; the same each time.
+
+    Args:
+        change: `[out, in]`.
+
+    Returns:
+        As a `Delta` has them: left, `[out, k]`, values, `[k]`, and right, `[k, in]`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         left, values, right = torch.svd_lowrank(change, q=min(RANK, *change.shape), niter=PASSES)

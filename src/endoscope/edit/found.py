@@ -95,7 +95,7 @@ def task_of_finding(
     seen = _counting(finding, name, said, asked[:ASKED], seed, first=True)
     if asked_for is not None and isinstance(asked_for.scorer, CheckScorer):
         if asked_for.items:
-            fit = [*answers_showing(model, asked_for, show=show), *fit]
+            fit = [*answers_showing(model, asked_for, seed=seed, show=show), *fit]
         items = [one.model_copy(update={"control": None}) for one in asked_for.items]
         items += _items(asked[: max(0, ASKED - len(items))])
         seen = asked_for.model_copy(update={"items": tuple(items), "controls": ()})

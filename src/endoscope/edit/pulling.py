@@ -34,7 +34,7 @@ def pull(
     *,
     show: bool = False,
 ) -> Pull:
-    """Return the gradients of KL(other || model), as the mean over the tokens that count.
+    """Return the gradients of KL(other || model), the mean over passages of that of their tokens.
 
     Every token that is read plays its part in them, and not only those that count.
 
@@ -46,7 +46,7 @@ def pull(
         show: whether to show progress.
     """
     found: dict[str, Tensor] = {}
-    apart = []
+    apart: list[float] = []
 
     def grow(name: str, given: Tensor, gradient: Tensor) -> None:
         part = gradient.flatten(0, -2).float().T @ given.flatten(0, -2).float()
@@ -55,13 +55,15 @@ def pull(
     def loss(batch: Batch, now: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = predictions(other, batch)
-        each = (wanted.exp() * (wanted - now)).sum(-1)
-        apart.append(each.detach())
+        counts = batch.predicting.sum(1)
+        each = (wanted.exp() * (wanted - now)).sum(-1) / counts.repeat_interleave(counts)
+        some = counts[counts > 0].tolist()
+        apart.extend(float(one.sum()) for one in torch.split(each.detach(), some))
         return each.sum()
 
     _propagated(model, names, passages, loss, grow, show=show)
-    every = torch.cat(apart)
-    return Pull(float(every.mean()), {name: one / len(every) for name, one in found.items()})
+    gradients = {name: one / len(apart) for name, one in found.items()}
+    return Pull(sum(apart) / len(apart), gradients)
 
 
 def sensitivities(

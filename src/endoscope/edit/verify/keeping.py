@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
+from endoscope.behaviours.scorers import CheckScorer
 from endoscope.edit.counting import part_of
 from endoscope.edit.edit import BUDGET
 from endoscope.edit.task import Task
@@ -36,13 +37,15 @@ class Kept:
         self.budget = budget
 
     def falling(self, seed: int) -> Behaviour:
-        """Return what is to fall with those of its items that may be learned from: half, or none.
+        """Return what is to fall with those of its items that may be learned from.
+
+        They are half, 24 at most; or none, of fewer than 16, or where no check scores them.
 
         Args:
             seed: of the division, as of `part_of`.
         """
         target = self._opened(self.budget.target.behaviour)
-        if len(target.items) < DIVIDED:
+        if len(target.items) < DIVIDED or not isinstance(target.scorer, CheckScorer):
             return target.model_copy(update={"items": (), "controls": ()})
         return part_of(target, seed, first=True)
 
