@@ -53,6 +53,7 @@ def edit_of(
         task,
         parts,
         most=SHARE * kl,
+        budget=kl,
         gone=1 - falls,
         file=work / f"{_digest(task, method.name, seed)}.jsonl",
     )

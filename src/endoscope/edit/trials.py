@@ -26,6 +26,7 @@ class Trials:
         task: what is to be removed.
         parts: gives the edit of some settings.
         most: how far what is kept should move, in nats a token, KL(before || after).
+        budget: how far it may, at worst.
         gone: the share of what rose that may be left where it counts as gone.
         file: where what was measured is kept, one trial a line.
     """
@@ -36,10 +37,12 @@ class Trials:
         parts: Callable[[Mapping[str, float]], Parts],
         *,
         most: float,
+        budget: float,
         gone: float,
         file: Path,
     ) -> None:
         self.most = most
+        self.budget = budget
         self.gone = gone
         self._task = task
         self._parts = parts

@@ -23,7 +23,7 @@ from endoscope.errors import InputError
 RIDGE = 3e-2  # of the mean variance of what is kept, as in `components`
 STEPS = 8  # at most
 SIZES = (0.5, 0.125, 0.03125)  # of one that would close the gap: it bends, and short steps follow
-NEAR = 0.1  # of the gap there was at first: no step is taken towards what is as near as that
+NEAR = 0.03  # of the gap there was at first: no step is taken towards what is as near as that
 TOWARDS = 32  # passages where it shows
 STILL = 32  # passages that are to stay, for sensitivities: they are single numbers
 
@@ -40,7 +40,7 @@ class Natural:
     of which the 16 largest components are kept. (A step of natural gradient, Amari 1998, by K-FAC,
     Martens and Grosse 2015, whose factor of what is written is taken to be a multiple of the
     identity.) A step goes half as far as would close the gap if it went on as it begins, or less
-    where that is too far. Then there is another, of eight at most, until a tenth of it is left.
+    where that is too far. Then there is another, of eight at most, until .03 of it is left.
 
     It needs the base, and propagates back through few texts once a step.
     """

@@ -14,7 +14,7 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
 
     It is the greatest that moves what is kept no further than it should. If what is to go has not
     gone by then, it is the least with which it has: that is what the edit is for, and what it costs
-    is said. What no strength removes is not paid for.
+    is said. What no strength removes is paid for as far as the budget goes, and no further.
 
     Args:
         trials: measures edits that move more the stronger they are.
@@ -29,12 +29,13 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     def is_allowed(strength: float) -> bool:
         return trials.moved(at(strength)) <= trials.most
 
-    allowed = _greatest(is_allowed, low, high)
-    strength = allowed
+    strength = within = _greatest(is_allowed, low, high)
     while not trials.is_gone(at(strength)):
         if strength >= high:
-            return at(allowed)
+            return at(within)
         strength = min(high, STRONGER * strength)
+        if trials.moved(at(strength)) <= trials.budget:
+            within = strength
     return at(strength)
 
 
