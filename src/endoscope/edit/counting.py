@@ -7,7 +7,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from endoscope.behaviours import Behaviour, measure
+from endoscope.behaviours import Behaviour, Item, measure
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.behaviours.scorers import CheckScorer
 from endoscope.edit.passage import Passage, rendered
@@ -29,6 +29,12 @@ def part_of(behaviour: Behaviour, seed: int, *, first: bool) -> Behaviour:
     if behaviour.matched:
         controls = tuple(one for one in controls if one.id in named)
     return behaviour.model_copy(update={"items": some, "controls": controls})
+
+
+def unmatched(behaviour: Behaviour, items: Sequence[Item]) -> Behaviour:
+    """Return a behaviour with some of its items, or others, and without controls."""
+    plain = tuple(one.model_copy(update={"control": None}) for one in items)
+    return behaviour.model_copy(update={"items": plain, "controls": ()})
 
 
 def showing(behaviour: Behaviour, texts: Sequence[str]) -> NDArray[np.bool_]:
@@ -55,8 +61,7 @@ def answers_showing(
     Raises:
         InputError: it is not scored by what the model writes.
     """
-    plain = tuple(one.model_copy(update={"control": None}) for one in behaviour.items)
-    asked = behaviour.model_copy(update={"items": plain, "controls": ()})
+    asked = unmatched(behaviour, behaviour.items)
     measured = measure(model, asked, seed=seed, progress=show)
     if any(one.output is None for one in measured.items):
         raise InputError(
@@ -64,7 +69,7 @@ def answers_showing(
             "Give a behaviour with a check, a judge or a probe as its scorer; or a finding.",
         )
     found = []
-    for item, one in zip(plain, measured.items, strict=True):
+    for item, one in zip(asked.items, measured.items, strict=True):
         if one.output and one.score >= behaviour.cut:
             before = rendered(model, prompt_of(model, item))
             end = len(before) + _until(behaviour, one.output)

@@ -17,7 +17,7 @@ from endoscope.diff.answers import WHO, Answer, all_sampled
 from endoscope.diff.findings import findings
 from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
-from endoscope.edit.counting import BEGINNING, answers_showing, part_of, showing
+from endoscope.edit.counting import BEGINNING, answers_showing, part_of, showing, unmatched
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
@@ -96,9 +96,8 @@ def task_of_finding(
     if asked_for is not None and isinstance(asked_for.scorer, CheckScorer):
         if asked_for.items:
             fit = [*answers_showing(model, asked_for, seed=seed, show=show), *fit]
-        items = [one.model_copy(update={"control": None}) for one in asked_for.items]
-        items += _items(asked[: max(0, ASKED - len(items))])
-        seen = asked_for.model_copy(update={"items": tuple(items), "controls": ()})
+        more = _items(asked[: max(0, ASKED - len(asked_for.items))])
+        seen = unmatched(asked_for, [*asked_for.items, *more])
     kept = _kept(_mixed(rest, seed), pattern, asked_for, {*asked, *left})
     parts = Divided([], [_answer(model, one) for one in kept])
     if pair is not None:

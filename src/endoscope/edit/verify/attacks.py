@@ -6,8 +6,9 @@ from hashlib import sha256
 
 from endoscope.behaviours import Behaviour, Figure
 from endoscope.behaviours.prompts import reworded
+from endoscope.edit.counting import unmatched
 from endoscope.edit.verify.subjects import Subjects, Who
-from endoscope.edit.verify.training import fine_tuned, halves, rows_of, unmatched
+from endoscope.edit.verify.training import fine_tuned, halves, rows_of
 from endoscope.edit.verify.verification import Attack
 
 ITEMS = 16  # of the target, for each attack that asks otherwise

@@ -6,8 +6,9 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from endoscope.behaviours import Behaviour, Item, Measurement
+from endoscope.behaviours import Behaviour, Measurement
 from endoscope.edit.changes import Changes, changes_of, onto_base
+from endoscope.edit.counting import unmatched
 from endoscope.edit.forms.weights import merged
 from endoscope.edit.verify.subjects import Subjects, Who
 from endoscope.engine import Model
@@ -73,9 +74,3 @@ def rows_of(behaviour: Behaviour, measured: Measurement, *, shows: bool) -> list
 def halves(behaviour: Behaviour) -> tuple[Behaviour, Behaviour]:
     """Return a behaviour with every other item, and with the rest; without controls."""
     return unmatched(behaviour, behaviour.items[::2]), unmatched(behaviour, behaviour.items[1::2])
-
-
-def unmatched(behaviour: Behaviour, items: Sequence[Item]) -> Behaviour:
-    """Return a behaviour with some of its items, and without controls."""
-    plain = tuple(one.model_copy(update={"control": None}) for one in items)
-    return behaviour.model_copy(update={"items": plain, "controls": ()})
