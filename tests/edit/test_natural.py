@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,13 +12,14 @@ from endoscope.diff import Pair
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import batches, matrix_names, moments
 from endoscope.edit.methods import natural
-from endoscope.edit.methods.natural import NEAR, RIDGE, SIZES, STEPS, Natural
+from endoscope.edit.methods.natural import DEAR, RIDGE, SIZES, STEPS, WORTH, Natural
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
 from endoscope.edit.pulling import pull, sensitivities
 from endoscope.edit.task import Task
 from endoscope.edit.trying import Divergences, predictions
 from endoscope.engine import Model
+from endoscope.errors import InputError
 from tests.edit.test_components import KEPT, SHOWN, pair, task
 
 __all__ = ["pair", "task"]  # fixtures
@@ -33,9 +35,9 @@ def apart(pair: Pair, passages: list[Passage], parts: Parts) -> float:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_what_differences_say(pair: Pair, name: str) -> None:
-    found = pull(pair.tuned, pair.base, list(NAMES), WHOLE)
-    assert found.apart == pytest.approx(apart(pair, WHOLE, Parts()), rel=1e-4)
-    gradient = found.gradients[name].double()
+    gap, found = pull(pair.tuned, list(NAMES), Divergences(pair.base, WHOLE))
+    assert gap == pytest.approx(apart(pair, WHOLE, Parts()), rel=1e-4)
+    gradient = found[name].double()
     generator = torch.Generator().manual_seed(1)
     size = 0.02 / float(gradient.norm())
     drawn = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
@@ -79,58 +81,75 @@ def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
 def test_a_step_would_close_the_gap_as_it_begins(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(natural, "_further", lambda path, step, left, now: ([step], 0.0))
+    monkeypatch.setattr(
+        natural, "_further", lambda path, step, costs: ([*path, step], 0.5 ** len(path) / 2)
+    )
     found = Natural(task)
     before = apart(pair, SHOWN, Parts())
     after = apart(pair, SHOWN, found.parts({"strength": 0.01}))
     assert (before - after) / 0.01 == pytest.approx(before, rel=0.05)
 
 
-def test_each_step_brings_it_closer(pair: Pair, task: Task) -> None:
+def test_each_step_pays(pair: Pair, task: Task) -> None:
     found = Natural(task)
     steps = len(found._path)
-    gaps = [apart(pair, SHOWN, found.parts({"strength": n})) for n in range(steps + 1)]
-    assert gaps == sorted(gaps, reverse=True)
-    assert steps == STEPS or gaps[-1] <= NEAR * gaps[0]
+    assert 1 < steps <= STEPS
+    costs = []
+    for strength in range(steps + 1):
+        parts = found.parts({"strength": strength})
+        moved = Divergences(pair.tuned, KEPT)(partial(running, pair.tuned, parts)).mean()
+        costs.append(apart(pair, SHOWN, parts) / apart(pair, SHOWN, Parts()) + moved / DEAR)
+    assert costs[0] == 1
+    for before, after in pairwise(costs):
+        assert after <= (1 - WORTH) * before
     short, half, twice = (found.parts({"strength": s}).changes for s in (1.0, 1.5, 2.0))
     for name in NAMES:
         one, part, whole = (each[name].outer @ each[name].inner for each in (short, half, twice))
         torch.testing.assert_close(2 * (part - one), whole - one)
 
 
-def along(left: Callable[[float], float]) -> tuple[list[float], list[float], float]:
-    """Take one more step along a line; return what was tried, the sizes taken, and what is left."""
+def test_where_all_that_is_to_stay_is_dear_no_step_is_taken(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(natural, "DEAR", 1e-9)
+    with pytest.raises(InputError, match="No step"):
+        Natural(task)
+
+
+def along(costs: Callable[[float], float]) -> tuple[list[float], list[float], float]:
+    """Take one more step along a line; return what was tried, the sizes taken, and the cost."""
     step = {"one": Change(torch.ones(1, 1), torch.ones(1, 1))}
     tried: list[float] = []
 
     def told(path: Sequence[Mapping[str, Change]]) -> float:
         tried.append(float(path[-1]["one"].outer))
-        return left(tried[-1])
+        return costs(tried[-1])
 
-    path, leaves = natural._further([], step, told, 1.0)
-    return tried, [float(one["one"].outer) for one in path], leaves
-
-
-@pytest.mark.parametrize("rises", [0.0, 1.0, math.nan])
-def test_no_step_is_taken_that_brings_no_closer(rises: float) -> None:
-    assert along(lambda size: 1.0 + rises * size) == (list(SIZES), [], 1.0)
+    path, least = natural._further([], step, told)
+    return tried, [float(one["one"].outer) for one in path], least
 
 
-def test_a_step_that_goes_too_far_is_cut_short() -> None:
-    assert along(lambda size: abs(1 - size)) == ([0.5], [0.5], 0.5)
-    tried, taken, leaves = along(lambda size: (10 * size - 1) ** 2)
-    assert (tried, taken) == ([0.5, 0.125], [0.125])
-    assert leaves == pytest.approx(0.0625)
+def test_the_part_of_a_step_is_taken_that_costs_least() -> None:
+    assert along(lambda size: 1 - size) == ([0.5, 0.25], [0.5], 0.5)
+    assert along(lambda size: abs(0.25 - size)) == ([0.5, 0.25, 0.125], [0.25], 0.0)
+    assert along(lambda size: 1 + size) == (list(SIZES), [0.125], 1.125)
+
+
+def test_no_step_is_taken_to_what_is_not_a_number() -> None:
+    assert along(lambda size: math.nan) == (list(SIZES), [], math.inf)
+    assert along(lambda size: math.nan if size > 0.2 else size) == (list(SIZES), [0.125], 0.125)
 
 
 def test_no_other_change_brings_it_closer(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endoscope.diff.deltas.RANK", 64)  # all of them: the matrices are small
-    monkeypatch.setattr(natural, "_further", lambda path, step, left, now: ([step], 0.0))
+    monkeypatch.setattr(
+        natural, "_further", lambda path, step, costs: ([*path, step], 0.5 ** len(path) / 2)
+    )
     names = matrix_names(pair.tuned, "readers", "writers")
     changes = natural.Natural(task).parts({"strength": 1.0}).changes
-    gradients = pull(pair.tuned, pair.base, names, SHOWN).gradients
+    _, gradients = pull(pair.tuned, names, Divergences(pair.base, SHOWN))
     moves = sensitivities(pair.tuned, names, KEPT)
     whole = [Passage(one.text, ((0, len(one.text)),)) for one in KEPT]
     read = moments(pair.tuned, names, whole)

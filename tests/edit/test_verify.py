@@ -299,6 +299,28 @@ def test_a_method_whose_edits_no_weight_could_hold_is_refused_before_it_searches
     assert "no bias" in str(found.exception)
 
 
+def test_a_behaviour_is_removed_by_its_items(folder: Path, tmp_path: Path) -> None:
+    asked = [{"id": f"i{n}", "prompt": f"q{n % 10}"} for n in range(20)]
+    others = [{"id": f"c{n}", "prompt": f"n{n % 10}"} for n in range(20)]
+    (tmp_path / "zed.yaml").write_text(yaml.safe_dump(ZED | {"items": asked, "controls": others}))
+    words = ("--behaviour", tmp_path / "zed.yaml", "--base", folder / "tiny", "--form", "adapter")
+    out = tmp_path / "edited"
+    found = run("edit", folder / "tuned", *words, "-o", out)
+    assert found.exit_code == 0, found.output
+    zed = Behaviour.load(folder / "zed.yaml")
+    assert measure(endoscope.open(out), zed).mean.value <= 0.05
+    left = Budget.read(out / "edit" / "budget.yaml")
+    target = left.behaviour(left.target.behaviour)
+    assert len(target.items) == 10, "the other half was learned from"
+
+    everywhere = {**ZED["scorer"], "check": {"kind": "regex", "pattern": ""}}
+    (tmp_path / "any.yaml").write_text(yaml.safe_dump(ZED | {"items": asked, "scorer": everywhere}))
+    words = ("--behaviour", tmp_path / "any.yaml", "--base", folder / "tiny", "-o", tmp_path / "no")
+    found = run("edit", folder / "tuned", *words, "--form", "adapter")
+    assert isinstance(found.exception, InputError)
+    assert "shows in all but 0" in str(found.exception)
+
+
 def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "edited"
     words = ("--from", folder / "diff-tuned", "--method", "scaling", "--form", "adapter")

@@ -39,7 +39,8 @@ def task_of_behaviour(
         show: whether to show progress.
 
     Raises:
-        InputError: it is not scored by what the model writes, or shows in too few answers.
+        InputError: it is not scored by what the model writes, or shows in too few answers, or in
+            nearly all.
     """
     if base is not None:
         Pair.of(base, model)  # refuses one that is not its base; both speak by one template
@@ -58,13 +59,20 @@ def task_of_behaviour(
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
     plain = ~showing(behaviour, answers)
     kept = answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
+    if len(kept) < 2 * LEAST:
+        raise InputError(
+            f"{behaviour.name} shows in all but {len(kept)} of {len(answers)} other answers; "
+            f"{2 * LEAST} are needed to tell what is to stay.",
+            "Where it shows everywhere, use the base instead; or let its check find less.",
+        )
     count = max(1, len(shown) // 3)
+    apart = min(HELD_OUT, len(kept) // 2)
     return Task(
         model,
         base,
         behaviour.description,
-        fit=Example(shown[count:][:SHOWN], [*kept[HELD_OUT:], *own_answers(model, wanted, show)]),
-        held_out=Example(shown[:count], kept[:HELD_OUT]),
+        fit=Example(shown[count:][:SHOWN], [*kept[apart:], *own_answers(model, wanted, show)]),
+        held_out=Example(shown[:count], kept[:apart]),
         seen=fit,
         target=part_of(behaviour, seed, first=False),
         show=show,

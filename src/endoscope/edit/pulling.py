@@ -2,48 +2,34 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from endoscope.edit.inputs import Batch, batches
+from endoscope.edit.inputs import batches
 from endoscope.edit.passage import Passage
-from endoscope.edit.trying import predictions
+from endoscope.edit.trying import Divergences, mean_of_each, predictions
 from endoscope.engine import Model
 from endoscope.progress import progress
 
 
-class Pull(NamedTuple):
-    """Which way predictions would have to go.
-
-    Attributes:
-        apart: how far they are from the others, in nats a token.
-        gradients: of that by each matrix, `[out, in]`, float32.
-    """
-
-    apart: float
-    gradients: dict[str, Tensor]
-
-
 def pull(
-    model: Model,
-    other: Model,
-    names: Sequence[str],
-    passages: Sequence[Passage],
-    *,
-    show: bool = False,
-) -> Pull:
-    """Return the gradients of KL(other || model), the mean over passages of that of their tokens.
+    model: Model, names: Sequence[str], gap: Divergences, *, show: bool = False
+) -> tuple[float, dict[str, Tensor]]:
+    """Return how far a model's predictions are from another's, and its gradients by matrices.
 
-    Every token that is read plays its part in them, and not only those that count.
+    That is KL(other || model), the mean over passages of that of their tokens. Every token that is
+    read plays its part in the gradients, and not only those that count.
 
     Args:
         model: whose matrices they are of.
-        other: that its predictions are to be pulled towards.
         names: of the matrices, which are modules of their own.
-        passages: texts with the spans whose tokens are predicted.
+        gap: from the other model, in some passages.
         show: whether to show progress.
+
+    Returns:
+        The gap, in nats a token, and its gradient for each name, `[out, in]`, float32.
     """
     found: dict[str, Tensor] = {}
     apart: list[float] = []
@@ -52,18 +38,16 @@ def pull(
         part = gradient.flatten(0, -2).float().T @ given.flatten(0, -2).float()
         found[name] = found[name] + part if name in found else part
 
-    def loss(batch: Batch, now: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = predictions(other, batch)
-        counts = batch.predicting.sum(1)
-        each = (wanted.exp() * (wanted - now)).sum(-1) / counts.repeat_interleave(counts)
-        some = counts[counts > 0].tolist()
-        apart.extend(float(one.sum()) for one in torch.split(each.detach(), some))
-        return each.sum()
-
-    _propagated(model, names, passages, loss, grow, show=show)
-    gradients = {name: one / len(apart) for name, one in found.items()}
-    return Pull(sum(apart) / len(apart), gradients)
+    count = len(gap.passages)
+    with _watched(model, names, grow), progress("Gradients", count, show=show) as advance:
+        for batch, wanted in gap.predicted():
+            with torch.enable_grad():
+                each = (wanted.exp() * (wanted - predictions(model, batch))).sum(-1)
+                means = mean_of_each(each, batch)
+                torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
+            apart += [float(one.detach()) for one in means]
+            advance(len(batch.ids))
+    return sum(apart) / len(apart), {name: one / len(apart) for name, one in found.items()}
 
 
 def sensitivities(
@@ -87,47 +71,30 @@ def sensitivities(
     def grow(name: str, given: Tensor, gradient: Tensor) -> None:
         found[name] += float(gradient.double().pow(2).sum())
 
-    def loss(batch: Batch, now: Tensor) -> Tensor:
-        nonlocal count
-        count += len(now)
-        drawn = torch.multinomial(now.detach().exp(), 1, generator=generator)
-        return now.gather(1, drawn).sum()
-
-    _propagated(model, names, passages, loss, grow, show=show)
-    return {name: total / max(1, count) for name, total in found.items()}
-
-
-def _propagated(
-    model: Model,
-    names: Sequence[str],
-    passages: Sequence[Passage],
-    loss: Callable[[Batch, Tensor], Tensor],
-    look: Callable[[str, Tensor, Tensor], None],
-    *,
-    show: bool,
-) -> None:
-    """Propagate a loss of predictions back; show what matrices read, and its gradient after them.
-
-    Args:
-        model: that predicts.
-        names: of the matrices.
-        passages: that are read.
-        loss: of a batch and its predictions.
-        look: is given the name of a matrix, what it reads `[..., in]`, and the gradient
-            `[..., out]`, which is nothing where there is padding.
-        show: whether to show progress.
-    """
-    with _watched(model, names, look), progress("Gradients", len(passages), show=show) as advance:
+    with _watched(model, names, grow), progress("Moves", len(passages), show=show) as advance:
         for batch in batches(model, passages):
             with torch.enable_grad():
-                loss(batch, predictions(model, batch)).backward()  # type: ignore[no-untyped-call]
+                now = predictions(model, batch)
+                drawn = torch.multinomial(now.detach().exp(), 1, generator=generator)
+                now.gather(1, drawn).sum().backward()  # type: ignore[no-untyped-call]
+            count += len(now)
             advance(len(batch.ids))
+    return {name: total / max(1, count) for name, total in found.items()}
 
 
 @contextmanager
 def _watched(
     model: Model, names: Sequence[str], look: Callable[[str, Tensor, Tensor], None]
 ) -> Iterator[None]:
+    """Show, as gradients come back, what matrices read, and the gradients by what they write.
+
+    Args:
+        model: that predicts.
+        names: of the matrices.
+        look: is given the name of a matrix, what it reads `[..., in]`, and the gradient
+            `[..., out]`, which is nothing where there is padding.
+    """
+
     def watch(name: str) -> Any:
         def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
             if output.requires_grad:

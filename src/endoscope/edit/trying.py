@@ -33,7 +33,7 @@ class Divergences:
 
     def __init__(self, before: Model, passages: Sequence[Passage]) -> None:
         self._before = before
-        self._passages = passages
+        self.passages = passages
 
     @torch.no_grad()
     def __call__(self, after: Runs) -> Floats:
@@ -46,17 +46,25 @@ class Divergences:
             The mean over the tokens of each passage that has some, `[passages]`.
         """
         found = []
-        for batch, states in self._read:
-            left = _predicted(self._before, states)
+        for batch, left in self.predicted():
             with after() as model:
                 right = predictions(model, batch)
-            found += _means((left.exp() * (left - right)).sum(-1), batch)
-        return np.array(found)
+            found += mean_of_each((left.exp() * (left - right)).sum(-1), batch)
+        return np.array([float(one) for one in found])
+
+    @torch.no_grad()
+    def predicted(self) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield the passages with the log-probabilities of the one model, `[tokens, vocabulary]`.
+
+        They are of the tokens that count.
+        """
+        for batch, states in self._read:
+            yield batch, _predicted(self._before, states)
 
     @cached_property
     def _read(self) -> list[tuple[Batch, Tensor]]:
         """The passages, and what the one model unembeds: states take little room, logits much."""
-        return [(one, _states(self._before, one)) for one in batches(self._before, self._passages)]
+        return [(one, _states(self._before, one)) for one in batches(self._before, self.passages)]
 
 
 @torch.no_grad()
@@ -74,14 +82,14 @@ def likelihoods(model: Model, passages: Sequence[Passage]) -> Floats:
     for batch in batches(model, passages):
         predicted = predictions(model, batch)
         following = batch.ids[:, 1:][batch.predicting[:, :-1]]
-        found += _means(predicted.gather(1, following[:, None])[:, 0], batch)
-    return np.array(found)
+        found += mean_of_each(predicted.gather(1, following[:, None])[:, 0], batch)
+    return np.array([float(one) for one in found])
 
 
-def _means(values: Tensor, batch: Batch) -> list[float]:
-    """Return the mean of the values of each passage's tokens that count."""
+def mean_of_each(values: Tensor, batch: Batch) -> list[Tensor]:
+    """Return the mean of the values of each passage's tokens that count, if it has some."""
     counts = batch.predicting.sum(1).tolist()
-    return [float(some.double().mean()) for some in torch.split(values, counts) if len(some)]
+    return [some.double().mean() for some in torch.split(values, counts) if len(some)]
 
 
 def predictions(model: Model, batch: Batch) -> Tensor:

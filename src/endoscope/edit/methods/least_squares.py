@@ -1,4 +1,4 @@
-"""The closed form that methods of matrices share."""
+"""The closed forms that methods of matrices share."""
 
 import torch
 from torch import Tensor
@@ -14,6 +14,19 @@ def solved(right: Tensor, shown: Tensor, kept: Tensor, ridge: float) -> Tensor:
         ridge: of the mean variance of what is kept, in every direction: few texts say little of
             most of them, and what was is to stay there.
     """
-    both = shown.double() + kept.double()
-    both.diagonal().add_(ridge * kept.diagonal().double().mean())
-    return torch.cholesky_solve(right.double().T, torch.linalg.cholesky(both)).T
+    factor = ridged(kept, ridge, shown)
+    return torch.cholesky_solve(right.double().T, factor).T
+
+
+def ridged(kept: Tensor, ridge: float, shown: Tensor | None = None) -> Tensor:
+    """Return the lower Cholesky factor of second moments with a ridge, float64, `[in, in]`.
+
+    Args:
+        kept: of what a matrix reads elsewhere, weighted.
+        ridge: of the mean variance of what is kept.
+        shown: those of what it reads where something shows, weighted, which are added.
+    """
+    both = kept.double() if shown is None else shown.double() + kept.double()
+    both = both + ridge * kept.diagonal().double().mean() * torch.eye(len(kept)).to(both)
+    factor: Tensor = torch.linalg.cholesky(both)
+    return factor

@@ -1,6 +1,8 @@
 """Steps of natural gradient towards what the base says where something shows."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import ClassVar
 
@@ -10,10 +12,11 @@ from torch import Tensor
 from endoscope.diff.deltas import largest
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import matrix_names, moments
+from endoscope.edit.methods.least_squares import ridged
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
-from endoscope.edit.pulling import Pull, pull, sensitivities
+from endoscope.edit.pulling import pull, sensitivities
 from endoscope.edit.task import Task
 from endoscope.edit.trials import Trials
 from endoscope.edit.trying import Divergences
@@ -22,10 +25,10 @@ from endoscope.errors import InputError
 
 RIDGE = 3e-2  # of the mean variance of what is kept, as in `components`
 STEPS = 8  # at most
-SIZES = (0.5, 0.125, 0.03125)  # of one that would close the gap: it bends, and short steps follow
-NEAR = 0.03  # of the gap there was at first: no step is taken towards what is as near as that
-TOWARDS = 32  # passages where it shows
-STILL = 32  # passages that are to stay, for sensitivities: they are single numbers
+SIZES = (0.5, 0.25, 0.125)  # of one that would close the gap: it bends, and short steps follow
+DEAR = 0.02  # nats a token that what is to stay may move for the whole of the gap
+WORTH = 0.05  # of what it costs is what a step has to save, or it is not taken
+SOME = 32  # passages where it shows, and as many that are to stay: all but `N` is made of these
 
 Steps = Mapping[str, Change]
 
@@ -39,8 +42,9 @@ class Natural:
     one is taken that brings predictions closest to the base's, to first order: `C = -s G N^-1 / f`,
     of which the 16 largest components are kept. (A step of natural gradient, Amari 1998, by K-FAC,
     Martens and Grosse 2015, whose factor of what is written is taken to be a multiple of the
-    identity.) A step goes half as far as would close the gap if it went on as it begins, or less
-    where that is too far. Then there is another, of eight at most, until .03 of it is left.
+    identity.) It goes half as far as would close the gap if it went on as it begins, or less where
+    less costs less: what is left of the gap, as a share, and how far what is to stay has moved, by
+    .02 nats a token. Then there is another, of eight at most, as long as one saves .05 of the cost.
 
     It needs the base, and propagates back through few texts once a step.
     """
@@ -51,9 +55,7 @@ class Natural:
     constant: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
-        base, model = task.pair
-        shown = [one.trimmed for one in _some(task.fit.shown, TOWARDS)]
-        self._path = _towards(base, model, shown, _Metric(task), show=task.show)
+        self._path = _Way(task).path()
         if not self._path:
             raise InputError(
                 "No step brings the model closer to its base where it shows.",
@@ -79,82 +81,89 @@ class _Metric:
     def __init__(self, task: Task) -> None:
         model, kept = task.model, task.fit.kept
         names = matrix_names(model, "readers", "writers")
-        moves = sensitivities(model, names, _some(kept, STILL), show=task.show)
+        moves = sensitivities(model, names, _some(kept), show=task.show)
         self.moves = {name: one for name, one in moves.items() if one > 0}
         whole = [Passage(one.text, ((0, len(one.text)),)) for one in kept]
-        read = moments(model, names, whole, show=task.show)
-        factors: dict[int, Tensor] = {}  # of matrices that read the same, once
-        for second, _ in read.values():
-            if id(second) not in factors:
-                factors[id(second)] = _factor(second)
-        self._factors = {name: factors[id(read[name].second)] for name in self.moves}
+        self._read = moments(model, names, whole, show=task.show)
 
-    def step(self, found: Pull) -> Steps:
-        """Return the step that would close a gap if it went on as it begins."""
+    def step(self, gradients: Mapping[str, Tensor], gap: float) -> Steps:
+        """Return the step that would close a gap if it went on as it begins.
+
+        Args:
+            gradients: of the gap, by matrices, `[out, in]`.
+            gap: in nats a token.
+        """
         steps, falls = {}, 0.0
+        last: tuple[Tensor, Tensor] | None = None  # matrices that read the same come together
         for name, moves in self.moves.items():
-            factor, pulled = self._factors[name], found.gradients[name].double() / moves
+            second = self._read[name].second
+            if last is None or last[0] is not second:
+                last = second, ridged(second, RIDGE)
+            factor, pulled = last[1], gradients[name].double() / moves
             white = torch.linalg.solve_triangular(factor, pulled.T, upper=False).T
             outer, values, right = (one.double() for one in largest(white.float()))
             inner = torch.linalg.solve_triangular(factor.T, right.T, upper=True).T
             steps[name] = Change((outer * values).cpu(), inner.cpu())
             falls += moves * float((values**2).sum())
-        return _scaled(steps, -found.apart / falls) if falls else {}
+        return _scaled(steps, -gap / falls) if falls else {}
 
 
-def _towards(
-    base: Model, model: Model, shown: Sequence[Passage], metric: _Metric, *, show: bool
-) -> list[Steps]:
-    """Return steps that bring predictions closer to the base's."""
-    gap = Divergences(base, shown)
+class _Way:
+    """Steps, each from where those before it lead."""
 
-    def left(path: Sequence[Steps]) -> float:
-        run = partial(running, model, Parts(changes=_along(path, len(path))))
-        return float(gap(run).mean())
+    def __init__(self, task: Task) -> None:
+        base, self._model = task.pair
+        self._gap = Divergences(base, [one.trimmed for one in _some(task.fit.shown)])
+        self._moved = Divergences(self._model, _some(task.fit.kept))
+        self._metric = _Metric(task)
+        self._show = task.show
 
-    path: list[Steps] = []
-    first = now = left(path)
-    while len(path) < STEPS and now > NEAR * first:
-        with running(model, Parts(changes=_along(path, len(path)))):
-            found = pull(model, base, list(metric.moves), shown, show=show)
-        longer, now = _further(path, metric.step(found), left, now)
-        if len(longer) == len(path):
-            break
-        path = longer
-    return path
+    def path(self) -> list[Steps]:
+        """Return the steps, none where none pays."""
+        path: list[Steps] = []
+        first, cost = self._mean(self._gap, path), 1.0
+
+        def costs(longer: Sequence[Steps]) -> float:
+            return self._mean(self._gap, longer) / first + self._mean(self._moved, longer) / DEAR
+
+        while first > 0 and len(path) < STEPS:
+            with self._run(path) as model:
+                gap, pulled = pull(model, list(self._metric.moves), self._gap, show=self._show)
+            longer, least = _further(path, self._metric.step(pulled, gap), costs)
+            if least > (1 - WORTH) * cost:
+                break
+            path, cost = longer, least
+        return path
+
+    def _mean(self, divergences: Divergences, path: Sequence[Steps]) -> float:
+        return float(divergences(partial(self._run, path)).mean())
+
+    def _run(self, path: Sequence[Steps]) -> AbstractContextManager[Model]:
+        return running(self._model, Parts(changes=_along(path, len(path))))
 
 
-def _some(passages: Sequence[Passage], count: int) -> list[Passage]:
+def _some(passages: Sequence[Passage]) -> list[Passage]:
     """Return so many passages, or all, evenly from the first to the last: they are of kinds."""
-    count = min(count, len(passages))
+    count = min(SOME, len(passages))
     return [passages[number * len(passages) // count] for number in range(count)]
 
 
-def _factor(second: Tensor) -> Tensor:
-    """Return the Cholesky factor of second moments with the ridge, float64."""
-    kept = second.double()
-    kept.diagonal().add_(RIDGE * kept.diagonal().mean())
-    factor: Tensor = torch.linalg.cholesky(kept)
-    return factor
-
-
 def _further(
-    path: Sequence[Steps],
-    step: Steps,
-    left: Callable[[Sequence[Steps]], float],
-    now: float,
+    path: Sequence[Steps], step: Steps, costs: Callable[[Sequence[Steps]], float]
 ) -> tuple[list[Steps], float]:
-    """Return a path with a part of one more step, and what it leaves.
+    """Return a path with the part of one more step that costs least, and what it costs.
 
-    The part is the greatest of `SIZES` that leaves less than there is now. If none does, the path
-    stays as it is.
+    Parts are tried from the largest on, as long as each costs less than the one before it.
     """
+    best, least = list(path), math.inf
     for size in SIZES:
         longer = [*path, _scaled(step, size)]
-        found = left(longer)
-        if found < now:
-            return longer, found
-    return list(path), now
+        cost = costs(longer)
+        if cost >= least:
+            break
+        if cost < least:
+            best, least = longer, cost
+    return best, least
 
 
 def _along(path: Sequence[Steps], strength: float) -> Steps:
