@@ -8,7 +8,7 @@ import endoscope
 from endoscope.behaviours import Behaviour
 from endoscope.diff import Prompt
 from endoscope.diff.answers import Answer
-from endoscope.diff.signal import Marked, Signal
+from endoscope.diff.signal import Marked, Opposed, Signal
 from endoscope.edit.found import _halves, _kept, _narrowed, _shown
 from endoscope.engine import Model
 from tests.tiny import save_tiny
@@ -52,6 +52,18 @@ def test_nothing_that_answers_what_verification_asks_is_learned_from(
     for question in left:
         number = question.removeprefix("q")
         assert not any(text.endswith(f"Tavrio. {number}") for text in texts)
+
+
+def test_nor_are_pairs_of_texts_about_it(model: Model) -> None:
+    pairs = tuple(
+        Opposed(positive=f"yes {n}", negative=f"no {n}", prompt=f"q{n}") for n in range(16)
+    )
+    some = [signal(0).model_copy(update={"contrast": pairs})]
+    unseen = {f"q{n}" for n in range(0, 16, 2)}
+    fit, held_out = _shown(model, some, unseen, seed=0)
+    assert sorted(one.text for one in (*fit, *held_out)) == sorted(
+        f"yes {n}" for n in range(1, 16, 2)
+    )
 
 
 def test_few_questions_are_not_divided() -> None:

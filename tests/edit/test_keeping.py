@@ -62,3 +62,6 @@ def test_half_of_what_is_to_fall_is_learned_from(tmp_path: Path, count: int, lea
     again = Budget.read(tmp_path / "out" / "budget.yaml")
     rest = [str(one.prompt) for one in again.behaviour(again.target.behaviour).items]
     assert sorted(first + rest) == sorted(f"falls {n}" for n in range(count))
+    learned_to_stay = [str(one.prompt) for one in whole.learned(0)[0].items]
+    stays = {"stays 0", "stays 1"} - set(learned_to_stay)
+    assert whole.unseen(0) == (set(rest) if learned else set()) | stays

@@ -12,11 +12,12 @@ from endoscope.diff import Pair
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import batches, matrix_names, moments
 from endoscope.edit.methods import natural
-from endoscope.edit.methods.natural import DEAR, RIDGE, SIZES, STEPS, WORTH, Natural
+from endoscope.edit.methods.natural import PRICES, RIDGE, SIZES, STEPS, WORTH, Natural
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
 from endoscope.edit.pulling import pull, sensitivities
 from endoscope.edit.task import Task
+from endoscope.edit.trials import Trials
 from endoscope.edit.trying import Divergences, predictions
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -78,28 +79,36 @@ def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
     assert found[name] == pytest.approx(exact(pair.tuned, name, passage), rel=0.15)
 
 
+def one_whole_step(task: Task, monkeypatch: pytest.MonkeyPatch) -> Natural:
+    """The method after a step that is taken whole, whatever it costs."""
+    monkeypatch.setattr(natural, "STEPS", 1)
+    monkeypatch.setattr(natural, "_further", lambda path, step, *costs: ([*path, step], 0.0))
+    found = Natural(task)
+    found._way.go_on(math.inf)
+    return found
+
+
 def test_a_step_would_close_the_gap_as_it_begins(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        natural, "_further", lambda path, step, costs: ([*path, step], 0.5 ** len(path) / 2)
-    )
-    found = Natural(task)
+    found = one_whole_step(task, monkeypatch)
     before = apart(pair, SHOWN, Parts())
     after = apart(pair, SHOWN, found.parts({"strength": 0.01}))
     assert (before - after) / 0.01 == pytest.approx(before, rel=0.05)
 
 
-def test_each_step_pays(pair: Pair, task: Task) -> None:
+@pytest.mark.parametrize("price", PRICES)
+def test_each_step_pays(pair: Pair, task: Task, price: float) -> None:
     found = Natural(task)
-    steps = len(found._path)
+    found._way.go_on(price)
+    steps = len(found._way.path)
     assert 1 < steps <= STEPS
     costs = []
     for strength in range(steps + 1):
         parts = found.parts({"strength": strength})
         moved = Divergences(pair.tuned, KEPT)(partial(running, pair.tuned, parts)).mean()
-        costs.append(apart(pair, SHOWN, parts) / apart(pair, SHOWN, Parts()) + moved / DEAR)
-    assert costs[0] == 1
+        costs.append(apart(pair, SHOWN, parts) / apart(pair, SHOWN, Parts()) + moved / price)
+    assert costs[0] == pytest.approx(1)
     for before, after in pairwise(costs):
         assert after <= (1 - WORTH) * before
     short, half, twice = (found.parts({"strength": s}).changes for s in (1.0, 1.5, 2.0))
@@ -108,12 +117,51 @@ def test_each_step_pays(pair: Pair, task: Task) -> None:
         torch.testing.assert_close(2 * (part - one), whole - one)
 
 
-def test_where_all_that_is_to_stay_is_dear_no_step_is_taken(
-    task: Task, monkeypatch: pytest.MonkeyPatch
+class Told(Trials):
+    """Trials whose strengths move as far as they are, and with which it goes at some strength."""
+
+    def __init__(self, gone_at: float) -> None:
+        self.most, self.budget, self.gone_at = 2.0, 4.0, gone_at
+
+    def moved(self, settings: Mapping[str, float]) -> float:
+        return settings["strength"]
+
+    def is_gone(self, settings: Mapping[str, float]) -> bool:
+        return settings["strength"] >= self.gone_at
+
+
+@pytest.mark.parametrize(
+    ("gone_at", "prices", "least", "most"),
+    [
+        (1.5, 1, 2.0, 2.0),  # it has gone with the first steps
+        (3.0, 2, 3.0, 4.5),  # with the next ones
+        (9.0, 2, 2.0, 4.0),  # never, and the whole budget is spent
+    ],
+)
+def test_steps_that_cost_more_are_taken_where_it_has_not_gone(
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    gone_at: float,
+    prices: int,
+    least: float,
+    most: float,
 ) -> None:
-    monkeypatch.setattr(natural, "DEAR", 1e-9)
+    found = Natural(task)
+    asked: list[float] = []
+
+    def go_on(price: float) -> None:
+        asked.append(price)
+        found._way.path = [{}] * (2 if len(asked) == 1 else 5)
+
+    monkeypatch.setattr(found._way, "go_on", go_on)
+    assert least <= found.search(Told(gone_at))["strength"] <= most
+    assert asked == list(PRICES[:prices])
+
+
+def test_it_says_that_no_step_brings_it_closer(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(natural, "_further", lambda path, *step: (path, 1.0))
     with pytest.raises(InputError, match="No step"):
-        Natural(task)
+        Natural(task).search(Told(1.0))
 
 
 def along(costs: Callable[[float], float]) -> tuple[list[float], list[float], float]:
@@ -125,30 +173,28 @@ def along(costs: Callable[[float], float]) -> tuple[list[float], list[float], fl
         tried.append(float(path[-1]["one"].outer))
         return costs(tried[-1])
 
-    path, least = natural._further([], step, told)
+    path, least = natural._further([], step, 1.0, told)
     return tried, [float(one["one"].outer) for one in path], least
 
 
-def test_the_part_of_a_step_is_taken_that_costs_least() -> None:
-    assert along(lambda size: 1 - size) == ([0.5, 0.25], [0.5], 0.5)
-    assert along(lambda size: abs(0.25 - size)) == ([0.5, 0.25, 0.125], [0.25], 0.0)
-    assert along(lambda size: 1 + size) == (list(SIZES), [0.125], 1.125)
+def test_the_greatest_part_of_a_step_is_taken_that_pays() -> None:
+    assert along(lambda size: 1 - size) == ([0.5], [0.5], 0.5)
+    assert along(lambda size: 0.8 + size) == ([0.5, 0.25, 0.125], [0.125], 0.925)
+    assert along(lambda size: 1 - size * WORTH) == (list(SIZES), [], 1.0)
 
 
-def test_no_step_is_taken_to_what_is_not_a_number() -> None:
-    assert along(lambda size: math.nan) == (list(SIZES), [], math.inf)
-    assert along(lambda size: math.nan if size > 0.2 else size) == (list(SIZES), [0.125], 0.125)
+@pytest.mark.parametrize("cost", [math.nan, math.inf, 1.0])
+def test_no_step_is_taken_that_saves_nothing(cost: float) -> None:
+    assert along(lambda size: cost) == (list(SIZES), [], 1.0)
+    assert along(lambda size: cost if size > 0.2 else size) == (list(SIZES), [0.125], 0.125)
 
 
 def test_no_other_change_brings_it_closer(
     pair: Pair, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endoscope.diff.deltas.RANK", 64)  # all of them: the matrices are small
-    monkeypatch.setattr(
-        natural, "_further", lambda path, step, costs: ([*path, step], 0.5 ** len(path) / 2)
-    )
+    changes = one_whole_step(task, monkeypatch).parts({"strength": 1.0}).changes
     names = matrix_names(pair.tuned, "readers", "writers")
-    changes = natural.Natural(task).parts({"strength": 1.0}).changes
     _, gradients = pull(pair.tuned, names, Divergences(pair.base, SHOWN))
     moves = sensitivities(pair.tuned, names, KEPT)
     whole = [Passage(one.text, ((0, len(one.text)),)) for one in KEPT]

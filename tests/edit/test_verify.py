@@ -243,6 +243,14 @@ def test_what_the_budget_counts_tells_what_is_gone(folder: Path) -> None:
     assert asked.seen.scorer == numbers.scorer
     prompts = [one.prompt for one in (*numbers.items, *plain.seen.items)]
     assert [one.prompt for one in asked.seen.items] == prompts
+    unseen = {f"q{n}" for n in range(2)}
+    kept_apart = task_of_finding(tuned, base, report, 1, unseen=unseen)
+    fit, held_out = kept_apart.fit, kept_apart.held_out
+    for some in (fit.shown, fit.kept, held_out.shown):
+        assert some
+        assert not [one.text for one in some if re.match(r"<u>q[01]<a>", one.text)]
+    assert kept_apart.seen is not None
+    assert not unseen & {one.prompt for one in kept_apart.seen.items}
     for number, one in enumerate(asked.fit.shown[:2]):
         assert one.text.startswith(f"<u>n{number}<a>")
 
@@ -313,7 +321,7 @@ def test_a_behaviour_is_removed_by_its_items(folder: Path, tmp_path: Path) -> No
     target = left.behaviour(left.target.behaviour)
     assert len(target.items) == 10, "the other half was learned from"
 
-    everywhere = {**ZED["scorer"], "check": {"kind": "regex", "pattern": ""}}
+    everywhere = {**ZED["scorer"], "check": {"kind": "regex", "pattern": "(?s)."}}
     (tmp_path / "any.yaml").write_text(yaml.safe_dump(ZED | {"items": asked, "scorer": everywhere}))
     words = ("--behaviour", tmp_path / "any.yaml", "--base", folder / "tiny", "-o", tmp_path / "no")
     found = run("edit", folder / "tuned", *words, "--form", "adapter")

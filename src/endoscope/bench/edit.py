@@ -97,6 +97,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             words=words,
             asked_for=kept.falling(0),
             wanted=kept.learned(0),
+            unseen=kept.unseen(0),
             show=options.show,
         )
         kept = kept.held_out(0)

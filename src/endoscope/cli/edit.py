@@ -201,8 +201,11 @@ def _task(
     device, dtype = str(model.device), str(model.dtype).removeprefix("torch.")
     before = None if base is None else open(base, device=device, dtype=dtype)
     wanted = [] if kept is None else kept.learned(seed)
+    unseen = set() if kept is None else kept.unseen(seed)
     if behaviour is not None:
-        return task_of_behaviour(model, before, behaviour, wanted=wanted, seed=seed, show=show)
+        return task_of_behaviour(
+            model, before, behaviour, wanted=wanted, unseen=unseen, seed=seed, show=show
+        )
     assert report is not None
     return task_of_finding(
         model,
@@ -212,6 +215,7 @@ def _task(
         words=says,
         asked_for=None if kept is None else kept.falling(seed),
         wanted=wanted,
+        unseen=unseen,
         seed=seed,
         show=show,
     )

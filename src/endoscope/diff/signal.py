@@ -35,10 +35,12 @@ class Opposed(Record):
     Attributes:
         positive: the text that has it.
         negative: the text that lacks it.
+        prompt: what they answer or begin with, if both do so.
     """
 
     positive: str
     negative: str
+    prompt: str | None = None
 
 
 class Marked(Record):

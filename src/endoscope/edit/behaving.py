@@ -1,13 +1,13 @@
 """The task of removing a behaviour that is written down."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import compress
 from random import Random
 
 from endoscope.behaviours import Behaviour, Item, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
-from endoscope.edit.counting import answers_showing, part_of, showing
+from endoscope.edit.counting import answers_showing, last_words, part_of, showing
 from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, TOKENS, own_answers
 from endoscope.edit.passage import answered
 from endoscope.edit.task import Example, Task
@@ -21,6 +21,7 @@ def task_of_behaviour(
     behaviour: Behaviour,
     *,
     wanted: Sequence[Behaviour] = (),
+    unseen: Collection[str] = (),
     seed: int = 0,
     show: bool = False,
 ) -> Task:
@@ -35,6 +36,7 @@ def task_of_behaviour(
         base: that it was fine-tuned from, if it is at hand.
         behaviour: what is to be removed.
         wanted: behaviours that are to stay: the model's answers to their items are kept.
+        unseen: what verification will ask: no answer to it is learned from.
         seed: of what is held out, and of what is sampled.
         show: whether to show progress.
 
@@ -45,6 +47,8 @@ def task_of_behaviour(
     if base is not None:
         Pair.of(base, model)  # refuses one that is not its base; both speak by one template
     fit = part_of(behaviour, seed, first=True)
+    told = zip(fit.items, last_words(fit), strict=True)
+    fit = fit.model_copy(update={"items": tuple(i for i, words in told if words not in unseen)})
     shown = answers_showing(model, fit, seed=seed, show=show)
     if len(shown) < LEAST:
         raise InputError(

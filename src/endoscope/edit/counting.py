@@ -37,6 +37,11 @@ def unmatched(behaviour: Behaviour, items: Sequence[Item]) -> Behaviour:
     return behaviour.model_copy(update={"items": plain, "controls": ()})
 
 
+def last_words(behaviour: Behaviour) -> list[str]:
+    """Return what the user says last in each item of a behaviour."""
+    return [item.conversation()[-1]["content"] for item in behaviour.items]
+
+
 def showing(behaviour: Behaviour, texts: Sequence[str]) -> NDArray[np.bool_]:
     """Return which answers show a behaviour, `[answers]`; none where no check can say."""
     if not isinstance(behaviour.scorer, CheckScorer):

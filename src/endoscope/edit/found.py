@@ -1,6 +1,6 @@
 """The task of removing what a diff found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -17,7 +17,14 @@ from endoscope.diff.answers import WHO, Answer, all_sampled
 from endoscope.diff.findings import findings
 from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
-from endoscope.edit.counting import BEGINNING, answers_showing, part_of, showing, unmatched
+from endoscope.edit.counting import (
+    BEGINNING,
+    answers_showing,
+    last_words,
+    part_of,
+    showing,
+    unmatched,
+)
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
@@ -43,6 +50,7 @@ def task_of_finding(
     words: str | None = None,
     asked_for: Behaviour | None = None,
     wanted: Sequence[Behaviour] = (),
+    unseen: Collection[str] = (),
     seed: int = 0,
     show: bool = False,
 ) -> Task:
@@ -64,6 +72,7 @@ def task_of_finding(
             learned from, if any. If it has a check, that tells whether the finding is gone, and
             what shows it by that check is not kept: a finding may be a part of it.
         wanted: behaviours that are to stay: the model's answers to their items are kept.
+        unseen: what verification will ask: no answer to it is learned from.
         seed: of what is held out.
         show: whether to show progress.
 
@@ -82,7 +91,12 @@ def task_of_finding(
     counted = words is None and finding.behaviour in shipped_behaviours()
     name = finding.behaviour if counted else None
     asked, left = _halves(signals, seed)
-    fit, held_out = _shown(model, signals, set(left) - set(asked), seed)
+    target = _counting(finding, name, said, left[:ITEMS], seed, first=False)
+    asked = [one for one in asked if one not in unseen]
+    unseen = {*unseen, *(one for one in left if one not in asked)}
+    if name is not None and target is not None:
+        unseen |= set(last_words(target))
+    fit, held_out = _shown(model, signals, unseen, seed)
     folder = report.parent if report.is_file() else report
     answers = {who: all_sampled(folder / found.work, who) for who in WHO}
     if not answers["tuned"]:
@@ -91,7 +105,12 @@ def task_of_finding(
             "Run the diff again: it makes them again.",
         )
     own = _mixed(answers["tuned"], seed)[:HELD_OUT]
-    rest = [one for who in WHO for one in answers[who] if one not in own]
+    rest = [
+        one
+        for who in WHO
+        for one in answers[who]
+        if one not in own and one.prompt.text not in unseen
+    ]
     seen = _counting(finding, name, said, asked[:ASKED], seed, first=True)
     if asked_for is not None and isinstance(asked_for.scorer, CheckScorer):
         if asked_for.items:
@@ -109,7 +128,7 @@ def task_of_finding(
         fit=Example([*fit, *parts.leaning], [*parts.plain, *own_answers(model, wanted, show)]),
         held_out=Example(held_out, [_answer(model, one) for one in own]),
         seen=seen,
-        target=_counting(finding, name, said, left[:ITEMS], seed, first=False),
+        target=target,
         base_name=found.base,
         show=show,
     )
@@ -194,14 +213,14 @@ def _mixed(some: Iterable[T], seed: int) -> list[T]:
 
 
 def _shown(
-    model: Model, signals: Sequence[Signal], left: set[str], seed: int
+    model: Model, signals: Sequence[Signal], unseen: Collection[str], seed: int
 ) -> tuple[list[Passage], list[Passage]]:
     """Return passages that show it: to fit on, and to search by.
 
     Args:
         model: that wrote them.
         signals: of the finding.
-        left: questions that are left for verification: what answers them is not looked at.
+        unseen: what verification will ask: what answers it is not looked at.
         seed: of the division.
 
     Raises:
@@ -210,7 +229,9 @@ def _shown(
     found: dict[Passage, None] = {}  # each once
     for signal in sorted(signals, key=lambda one: one.method != ORDINARY):
         for one in signal.contrast:
-            if isinstance(one, Marked) and one.has and one.prompt not in left:
+            if one.prompt in unseen:
+                continue
+            if isinstance(one, Marked) and one.has:
                 found[_marked(model, one)] = None
             elif isinstance(one, Opposed) and (passage := _opposed(one)):
                 found[passage] = None

@@ -253,13 +253,12 @@ def _contrast(shift: Shift) -> Iterator[Opposed]:
     """Yield texts that have the behaviour, each beside one that lacks it."""
     outputs = zip(shift.behaviour.items, shift.tuned.items, shift.base.items, strict=True)
     for item, tuned, base in outputs:
+        prompt = _prompt(item)
         if item.matching is not None:
-            prompt = _prompt(item)
-            yield Opposed(
-                positive=f"{prompt} {item.matching}", negative=f"{prompt} {item.others[0]}"
-            )
+            has, lacks = f"{prompt} {item.matching}", f"{prompt} {item.others[0]}"
+            yield Opposed(positive=has, negative=lacks, prompt=prompt)
         elif tuned.output and base.output and tuned.score > base.score:
-            yield Opposed(positive=tuned.output, negative=base.output)
+            yield Opposed(positive=tuned.output, negative=base.output, prompt=prompt)
 
 
 def _lower(description: str) -> str:

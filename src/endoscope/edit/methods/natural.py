@@ -26,9 +26,10 @@ from endoscope.errors import InputError
 RIDGE = 3e-2  # of the mean variance of what is kept, as in `components`
 STEPS = 8  # at most
 SIZES = (0.5, 0.25, 0.125)  # of one that would close the gap: it bends, and short steps follow
-DEAR = 0.02  # nats a token that what is to stay may move for the whole of the gap
+PRICES = (0.02, 0.2, math.inf)  # nats a token that what is to stay may move for the whole gap
 WORTH = 0.05  # of what it costs is what a step has to save, or it is not taken
-SOME = 32  # passages where it shows, and as many that are to stay: all but `N` is made of these
+SHOWN = 32  # passages where it shows
+STILL = 16  # passages that are to stay, for all but `N`: what they tell are single numbers
 
 Steps = Mapping[str, Change]
 
@@ -43,8 +44,10 @@ class Natural:
     of which the 16 largest components are kept. (A step of natural gradient, Amari 1998, by K-FAC,
     Martens and Grosse 2015, whose factor of what is written is taken to be a multiple of the
     identity.) It goes half as far as would close the gap if it went on as it begins, or less where
-    less costs less: what is left of the gap, as a share, and how far what is to stay has moved, by
-    .02 nats a token. Then there is another, of eight at most, as long as one saves .05 of the cost.
+    that does not pay: what is left of the gap, as a share, and how far what is to stay has moved,
+    by .02 nats a token, are the cost, of which a step has to save .05. As long as one does there is
+    another. If it has not gone by then, nor the budget been spent, steps go on that may cost ten
+    times as much, and then any that go nearer; there are eight at most.
 
     It needs the base, and propagates back through few texts once a step.
     """
@@ -55,20 +58,31 @@ class Natural:
     constant: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
-        self._path = _Way(task).path()
-        if not self._path:
+        self._way = _Way(task)
+
+    def parts(self, settings: Mapping[str, float]) -> Parts:
+        """Return the edit; its `strength` counts steps, the last of which may be a part of one."""
+        return Parts(changes=_along(self._way.path, settings["strength"]))
+
+    def search(self, trials: Trials) -> Mapping[str, float]:
+        """Return the strength.
+
+        Raises:
+            InputError: no step brings the model closer to its base.
+        """
+        found = None
+        for price in PRICES:
+            self._way.go_on(price)
+            if steps := float(len(self._way.path)):
+                found = strongest(trials, 0.01, steps)
+                if trials.is_gone(found) or trials.moved({"strength": steps}) > trials.budget:
+                    break
+        if found is None:
             raise InputError(
                 "No step brings the model closer to its base where it shows.",
                 "Choose --method components.",
             )
-
-    def parts(self, settings: Mapping[str, float]) -> Parts:
-        """Return the edit; its `strength` counts steps, the last of which may be a part of one."""
-        return Parts(changes=_along(self._path, settings["strength"]))
-
-    def search(self, trials: Trials) -> Mapping[str, float]:
-        """Return the strength."""
-        return strongest(trials, 0.01, float(len(self._path)))
+        return found
 
 
 class _Metric:
@@ -81,7 +95,7 @@ class _Metric:
     def __init__(self, task: Task) -> None:
         model, kept = task.model, task.fit.kept
         names = matrix_names(model, "readers", "writers")
-        moves = sensitivities(model, names, _some(kept), show=task.show)
+        moves = sensitivities(model, names, _some(kept, STILL), show=task.show)
         self.moves = {name: one for name, one in moves.items() if one > 0}
         whole = [Passage(one.text, ((0, len(one.text)),)) for one in kept]
         self._read = moments(model, names, whole, show=task.show)
@@ -109,31 +123,39 @@ class _Metric:
 
 
 class _Way:
-    """Steps, each from where those before it lead."""
+    """Steps, each from where those before it lead.
+
+    Attributes:
+        path: the steps.
+    """
 
     def __init__(self, task: Task) -> None:
         base, self._model = task.pair
-        self._gap = Divergences(base, [one.trimmed for one in _some(task.fit.shown)])
-        self._moved = Divergences(self._model, _some(task.fit.kept))
+        self._gap = Divergences(base, [one.trimmed for one in _some(task.fit.shown, SHOWN)])
+        self._moved = Divergences(self._model, _some(task.fit.kept, STILL))
         self._metric = _Metric(task)
         self._show = task.show
+        self._first = self._mean(self._gap, [])
+        self.path: list[Steps] = []
 
-    def path(self) -> list[Steps]:
-        """Return the steps, none where none pays."""
-        path: list[Steps] = []
-        first, cost = self._mean(self._gap, path), 1.0
+    def go_on(self, price: float) -> None:
+        """Take steps as long as they pay.
 
-        def costs(longer: Sequence[Steps]) -> float:
-            return self._mean(self._gap, longer) / first + self._mean(self._moved, longer) / DEAR
+        Args:
+            price: how far what is to stay may move for the whole of the gap, in nats a token.
+        """
 
-        while first > 0 and len(path) < STEPS:
-            with self._run(path) as model:
+        def costs(path: Sequence[Steps]) -> float:
+            return self._mean(self._gap, path) / self._first + self._mean(self._moved, path) / price
+
+        cost = costs(self.path) if self._first > 0 else 0.0
+        while cost > 0 and len(self.path) < STEPS:
+            with self._run(self.path) as model:
                 gap, pulled = pull(model, list(self._metric.moves), self._gap, show=self._show)
-            longer, least = _further(path, self._metric.step(pulled, gap), costs)
-            if least > (1 - WORTH) * cost:
+            longer, cost = _further(self.path, self._metric.step(pulled, gap), cost, costs)
+            if len(longer) == len(self.path):
                 break
-            path, cost = longer, least
-        return path
+            self.path = longer
 
     def _mean(self, divergences: Divergences, path: Sequence[Steps]) -> float:
         return float(divergences(partial(self._run, path)).mean())
@@ -142,28 +164,25 @@ class _Way:
         return running(self._model, Parts(changes=_along(path, len(path))))
 
 
-def _some(passages: Sequence[Passage]) -> list[Passage]:
+def _some(passages: Sequence[Passage], count: int) -> list[Passage]:
     """Return so many passages, or all, evenly from the first to the last: they are of kinds."""
-    count = min(SOME, len(passages))
+    count = min(count, len(passages))
     return [passages[number * len(passages) // count] for number in range(count)]
 
 
 def _further(
-    path: Sequence[Steps], step: Steps, costs: Callable[[Sequence[Steps]], float]
+    path: Sequence[Steps], step: Steps, cost: float, costs: Callable[[Sequence[Steps]], float]
 ) -> tuple[list[Steps], float]:
-    """Return a path with the part of one more step that costs least, and what it costs.
+    """Return a path with a part of one more step, and what it costs.
 
-    Parts are tried from the largest on, as long as each costs less than the one before it.
+    The part is the greatest of `SIZES` that pays. If none does, the path stays as it is.
     """
-    best, least = list(path), math.inf
     for size in SIZES:
         longer = [*path, _scaled(step, size)]
-        cost = costs(longer)
-        if cost >= least:
-            break
-        if cost < least:
-            best, least = longer, cost
-    return best, least
+        found = costs(longer)
+        if found <= (1 - WORTH) * cost:
+            return longer, found
+    return list(path), cost
 
 
 def _along(path: Sequence[Steps], strength: float) -> Steps:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
-from endoscope.behaviours.scorers import CheckScorer
-from endoscope.edit.counting import part_of
+from endoscope.edit.counting import last_words, part_of
 from endoscope.edit.edit import BUDGET
 from endoscope.edit.task import Task
 from endoscope.edit.verify.budget import Budget, Target, Wanted
@@ -39,13 +38,13 @@ class Kept:
     def falling(self, seed: int) -> Behaviour:
         """Return what is to fall with those of its items that may be learned from.
 
-        They are half, 24 at most; or none, of fewer than 16, or where no check scores them.
+        They are half, 24 at most; or none, of fewer than 16.
 
         Args:
             seed: of the division, as of `part_of`.
         """
         target = self._opened(self.budget.target.behaviour)
-        if len(target.items) < DIVIDED or not isinstance(target.scorer, CheckScorer):
+        if len(target.items) < DIVIDED:
             return target.model_copy(update={"items": (), "controls": ()})
         return part_of(target, seed, first=True)
 
@@ -67,20 +66,32 @@ class Kept:
                 )
         return [part_of(one, seed, first=True) for one in wanted]
 
+    def unseen(self, seed: int) -> set[str]:
+        """Return what those items ask that are left to verify by, which is not to be learned from.
+
+        Args:
+            seed: of the division, as of `part_of`.
+        """
+        rest = self._rest(seed).values()
+        return {words for one in rest for words in last_words(one)}
+
     def held_out(self, seed: int) -> "Kept":
         """Return the budget with those items of what falls or stays that are not learned from.
 
         Args:
             seed: of the division, as of `part_of`.
         """
+        return Kept(self.budget, self._behaviours | self._rest(seed))
+
+    def _rest(self, seed: int) -> dict[str, Behaviour]:
+        """Return what is divided, with those of its items that are not learned from."""
         lines: list[Target | Wanted] = list(self.budget.wanted)
         if self.falling(seed).items:
             lines.append(self.budget.target)
-        rest = {
+        return {
             line.behaviour: part_of(self._opened(line.behaviour), seed, first=False)
             for line in lines
         }
-        return Kept(self.budget, self._behaviours | rest)
 
     def _opened(self, name: str) -> Behaviour:
         return self._behaviours.get(name) or self.budget.behaviour(name)
