@@ -308,12 +308,13 @@ def test_a_method_whose_edits_no_weight_could_hold_is_refused_before_it_searches
 
 
 def test_a_behaviour_is_removed_by_its_items(folder: Path, tmp_path: Path) -> None:
-    asked = [{"id": f"i{n}", "prompt": f"q{n % 10}"} for n in range(20)]
+    asked = [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(20)]
     others = [{"id": f"c{n}", "prompt": f"n{n % 10}"} for n in range(20)]
     (tmp_path / "zed.yaml").write_text(yaml.safe_dump(ZED | {"items": asked, "controls": others}))
     words = ("--behaviour", tmp_path / "zed.yaml", "--base", folder / "tiny", "--form", "adapter")
+    given = ("--budget", budget(folder, target={"behaviour": str(tmp_path / "zed.yaml")}))
     out = tmp_path / "edited"
-    found = run("edit", folder / "tuned", *words, "-o", out)
+    found = run("edit", folder / "tuned", *words, *given, "-o", out)
     assert found.exit_code == 0, found.output
     zed = Behaviour.load(folder / "zed.yaml")
     assert measure(endoscope.open(out), zed).mean.value <= 0.05
