@@ -12,6 +12,7 @@ from endoscope.bench.environments import peer_python
 from endoscope.bench.runner import Options, chosen, job_file
 from endoscope.bench.worker import Worker
 from endoscope.errors import InputError
+from tests.bench.here import Here, work_here
 from tests.tiny import save_tiny
 
 PEERS = {peer.against: peer for peer in capture.PEERS}
@@ -34,7 +35,8 @@ def short_texts(monkeypatch):
     monkeypatch.setattr(capture, "prose", lambda count: ["One.", "A longer one, to be padded to."])
 
 
-def test_rows_have_the_shape_of_the_contract(tiny):
+def test_rows_have_the_shape_of_the_contract(tiny, monkeypatch):
+    work_here(monkeypatch, "runner", "capture")
     against = ["limit", "self", "hidden_states"]
     options = Options(models=[str(tiny)], against=against, pairs=2, show=False)
     rows = [row.as_json() for row in capture.run(options)]
@@ -59,6 +61,7 @@ def test_a_side_that_fails_is_reported_and_the_others_go_on(tiny, monkeypatch):
     broken.write_text("def load(setup): raise RuntimeError('no kernel for this')")
     peers = (capture.Peer("nnsight", str(broken.with_suffix(""))), PEERS["limit"])
     monkeypatch.setattr(capture, "PEERS", peers)
+    work_here(monkeypatch, "runner")  # our side is a process
     failed, row, again = capture.run(Options(models=[str(tiny)], pairs=1, show=False))
     assert again.as_json()["case"].endswith("texts in order")
     assert failed.as_json()["against"] == "nnsight"
@@ -66,7 +69,8 @@ def test_a_side_that_fails_is_reported_and_the_others_go_on(tiny, monkeypatch):
     assert row.against == "limit"
 
 
-def test_a_model_that_cannot_be_opened_is_one_failure(tmp_path):
+def test_a_model_that_cannot_be_opened_is_one_failure(tmp_path, monkeypatch):
+    work_here(monkeypatch, "capture")
     (failed,) = capture.run(Options(models=[str(tmp_path / "none")], pairs=1, show=False))
     assert "There is no model" in failed.as_json()["error"]
 
@@ -87,11 +91,11 @@ def test_sides_that_are_not_installed_are_left_out_aloud(monkeypatch, tmp_path, 
 
 
 def rows_of_each_side(
-    sides: list[str], model: str, layer: int, folder: Path
+    sides: list[str], model: str, layer: int, folder: Path, kind: type[Worker] = Worker
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Our rows and those of other sides, `[tokens, d_model]`, document after document."""
     setup = capture.setup_for(model, layer=layer, dtype="float32")
-    with Worker(job_file("capture_endoscope")) as worker:
+    with kind(job_file("capture_endoscope")) as worker:
         facts = worker.load(setup)
         (ours,) = captured(worker, folder)
     masks = [torch.tensor(batch["mask"]).bool() for batch in facts["batches"]]
@@ -115,8 +119,9 @@ def captured(worker: Worker, folder: Path) -> list[torch.Tensor]:
         return [torch.from_numpy(arrays[name]) for name in arrays.files]
 
 
-def test_plain_transformers_gives_the_same(tiny, tmp_path):
-    ours, theirs = rows_of_each_side(["limit", "hidden_states"], str(tiny), 1, tmp_path)
+def test_plain_transformers_gives_the_same(tiny, tmp_path, monkeypatch):
+    work_here(monkeypatch, "runner")
+    ours, theirs = rows_of_each_side(["limit", "hidden_states"], str(tiny), 1, tmp_path, Here)
     assert ours.shape == (len("One.") + len("A longer one, to be padded to.") + 2, 32)
     for values in theirs.values():
         torch.testing.assert_close(values, ours, rtol=0, atol=0)
@@ -137,7 +142,7 @@ def test_peers_give_the_same(model, tmp_path):
 
 def test_batches_in_order_keep_within_the_budget(tiny):
     texts = ["a", "abc", "abcdefgh", "ab", "a"]
-    with Worker(job_file("capture_endoscope")) as worker:
+    with Here(job_file("capture_endoscope")) as worker:
         facts = worker.load({**capture.setup_for(str(tiny)), "texts": texts, "batch_tokens": 12})
     # A byte a token, and the BOS: 2, 4, 9, 3 and 2 tokens.
     shapes = [(len(batch["ids"]), len(batch["ids"][0])) for batch in facts["in_order"]]

@@ -1,6 +1,7 @@
 """The guard benchmark with a real probe on a tiny model, and how other sides' answers are read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from endoscope.bench.worker import JOBS, Worker
 from endoscope.bench.workers.guard_judge import question, spans
 from endoscope.errors import InputError
 from endoscope.probes import Probe, ProbeData
+from tests.bench.here import work_here
 from tests.tiny import save_tiny
 
 
@@ -36,15 +38,18 @@ def folder(tmp_path_factory) -> Path:
 
 def test_time_memory_and_f1(folder, monkeypatch):
     monkeypatch.setattr(guard, "JUDGED", 1)
+    work_here(monkeypatch, "guard")
     options = Options(
-        against=["self", "judge"],
+        against=["self"],
         probes=[folder / "probe"],
         data=folder / "phones.jsonl",
         documents=3,
         pairs=1,
         show=False,
     )
-    rows = list(guard.run(options))
+    rows = list(guard.run(options))  # the other side is a process
+    work_here(monkeypatch, "runner")
+    rows += guard.run(replace(options, against=["judge"]))
     assert [(row.against, row.unit) for row in rows] == [
         ("self", "ms/document"),
         ("self", "MiB"),

@@ -9,6 +9,8 @@ from endoscope.bench import serve, serve_vllm
 from endoscope.bench.runner import Options, job_file
 from endoscope.bench.serve import Load
 from endoscope.bench.worker import Worker, WorkerError
+from endoscope.engine.passes import Pass
+from tests.bench.here import work_here
 from tests.bench.test_capture import installed
 from tests.tiny import save_tiny
 
@@ -28,6 +30,14 @@ def little(monkeypatch):
     monkeypatch.setattr(serve, "LOADS", loads)
 
 
+@pytest.fixture
+def here(monkeypatch):
+    work_here(monkeypatch, "runner", "serve")
+    for name in ("visit", "read_tokens", "read_chunks"):  # put back what a clock was put around
+        monkeypatch.setattr(Pass, name, getattr(Pass, name))
+
+
+@pytest.mark.usefixtures("here")
 def test_every_side_generates_the_same_and_the_cost_is_told_twice(tiny):
     against = ["generate", "limit", "plain"]
     options = Options(models=[str(tiny)], against=against, pairs=2, show=False)
@@ -55,16 +65,15 @@ def test_peers_steer_to_the_same_texts(tiny, name):
 
 
 def test_what_is_added_is_really_there(tiny):
-    def tokens(load: Load, strength: float | None = None) -> list[list[int]]:
-        setup = {**serve.setup_for(str(tiny), load), "strength": strength}
-        with Worker(job_file("serve_endoscope")) as side:
-            side.load(setup)
-            side.repeat()
-            return side.result()["tokens"]
+    def tokens(side: Worker, load: Load, strength: float | None = None) -> list[list[int]]:
+        side.load({**serve.setup_for(str(tiny), load), "strength": strength})
+        side.repeat()
+        return side.result()["tokens"]
 
-    plain = tokens(Load(3))
+    with Worker(job_file("serve_endoscope")) as side:
+        plain = tokens(side, Load(3))
+        strong = tokens(side, Load(3, interventions=True), strength=5.0)
     assert [len(row) for row in plain] == [6, 6, 6]
-    strong = tokens(Load(3, interventions=True), strength=5.0)
     assert all(a != b for a, b in zip(plain, strong, strict=True))
 
 
