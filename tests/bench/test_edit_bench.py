@@ -17,6 +17,7 @@ from endoscope.diff import METHODS, Pair, Prompt, diff
 from endoscope.diff import Options as DiffOptions
 from endoscope.edit.verify import Baseline, Budget, Check, Target, Verification, Wanted
 from endoscope.edit.verify.verification import Role
+from tests.edit.few import ask_few
 from tests.organisms.tiny_organism import build_tiny
 
 
@@ -122,6 +123,7 @@ def test_what_was_planted_in_an_organism_is_removed(
     assert report.findings
     monkeypatch.setattr(edit, "_finding", lambda report, spec: (1, None))
     monkeypatch.setattr(edit, "DEFAULT", "none")
+    ask_few(monkeypatch)
     rows = list(edit.run(Options(data=place, methods=("scaling",))))
     failures = [row for row in rows if isinstance(row, Failure)]
     assert [one.case for one in failures] == ["merged, scaling"], "it has no diff"

@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,17 @@ from typer.testing import CliRunner
 
 import endoscope
 from endoscope.artifacts import read_card
-from endoscope.behaviours import Behaviour, measure, read_items
+from endoscope.behaviours import Behaviour, measure
 from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
 from endoscope.edit.found import task_of_finding
-from endoscope.edit.verify import Budget, Subjects, Verification, Verifying
-from endoscope.edit.verify.capabilities import capabilities
+from endoscope.edit.verify import Budget, Check, Subjects, Verification, Verifying
 from endoscope.edit.verify.neutral import Neutral
 from endoscope.errors import InputError
 from endoscope.probes import ProbeData
+from tests.edit.few import ask_few
 from tests.organisms.tiny_organism import build_tiny
 from tests.tiny import save_tiny
 
@@ -62,24 +64,50 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def few_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few items of each suite: a tiny model knows none, and they are long."""
-    few = {
-        name: one.model_copy(update={"items": one.items[:4]})
-        for name, one in capabilities().items()
-    }
-    monkeypatch.setattr("endoscope.edit.verify.verifying.capabilities", lambda: few)
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        ask_few(patch)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def few_neutral_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """24 of the neutral prompts, eight tokens of each answer: all of them take minutes."""
-    monkeypatch.setattr(
-        "endoscope.edit.verify.neutral.read_items", lambda path: read_items(path)[:24]
-    )
-    for module in ("neutral", "baselines"):
-        monkeypatch.setattr(f"endoscope.edit.verify.{module}.TOKENS", 8)
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Path:
+    """The tuned model, as an adapter without what its diff found; a search takes long."""
+    out = folder / "edited"
+    words = ("--from", folder / "diff-tuned" / "report.json", "--form", "adapter")
+    found = run("edit", folder / "tuned", *words, "--budget", budget(folder), "-o", out)
+    assert found.exit_code == 0, found.output
+    return out
+
+
+@pytest.fixture
+def edited(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be verified."""
+    return copytree(made, tmp_path / "edited")
+
+
+@pytest.fixture(scope="module")
+def cut_off(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it whose verification was cut off before the last attack."""
+
+    def stop(*args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    out = copytree(made, tmp_path_factory.mktemp("cut") / "edited")
+    with pytest.MonkeyPatch.context() as cut:
+        cut.setattr("endoscope.edit.verify.attacks._relearned", stop)
+        run("verify", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def verified(cut_off: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that one, whose verification went on to its end, and beside it a catalogue."""
+    out = copytree(cut_off, tmp_path_factory.mktemp("verified") / "edited")
+    found = run("verify", out, "--catalogue", out.with_name("catalogue"))
+    assert found.exit_code == 0, found.output
+    return out
 
 
 def budget(folder: Path, **changed: Any) -> Path:
@@ -99,15 +127,8 @@ def run(*words: Any) -> Any:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.mark.parametrize(("name", "form"), [("tuned", "adapter"), ("merged", "weights")])
-def test_a_finding_is_removed_and_what_was_wanted_stays(
-    folder: Path, tmp_path: Path, name: str, form: str
-) -> None:
-    report = folder / f"diff-{name}" / "report.json"
-    out = tmp_path / "edited"
-    words = ("--from", report, "--form", form, "--budget", budget(folder), "-o", out)
-    found = run("edit", folder / name, *words)
-    assert found.exit_code == 0, found.output
+def removed(folder: Path, name: str, out: Path, catalogue: Path) -> dict[str, Check]:
+    """Check that a finding was removed and what was wanted stays; return the checks that say it."""
     assert "zz" in Edit.load(out).name
     zed = Behaviour.load(folder / "zed.yaml")
     before, after = endoscope.open(folder / name), endoscope.open(out)
@@ -116,11 +137,6 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     for file in ("zed.yaml", "numbers.yaml", "budget.yaml"):
         assert (folder / file).exists()
 
-    catalogue = tmp_path / "catalogue"
-    quick = ["--quick"] if form == "weights" else []
-    # with the budget that was kept, wherever the files are
-    verified = run("verify", out, "--catalogue", catalogue, *quick)
-    assert verified.exit_code == 0, verified.output
     checks = {one.name: one for one in Verification.load(out).checks}
     assert checks["zed"].share is not None
     assert checks["zed"].share >= 0.95
@@ -134,9 +150,24 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     first = Verification.load(out).samples[0]
     assert "zz" in first.before
     assert "zz" not in first.after
-    if quick:
-        return
-    found = Verification.load(out)
+    return checks
+
+
+def test_a_finding_is_removed_and_what_was_wanted_stays(folder: Path, tmp_path: Path) -> None:
+    report = folder / "diff-merged" / "report.json"
+    out, catalogue = tmp_path / "edited", tmp_path / "catalogue"
+    words = ("--from", report, "--form", "weights", "--budget", budget(folder), "-o", out)
+    found = run("edit", folder / "merged", *words)
+    assert found.exit_code == 0, found.output
+    # with the budget that was kept, wherever the files are
+    done = run("verify", out, "--catalogue", catalogue, "--quick")
+    assert done.exit_code == 0, done.output
+    removed(folder, "merged", out, catalogue)
+
+
+def test_an_adapter_is_attacked_and_held_beside_other_ways(folder: Path, verified: Path) -> None:
+    checks = removed(folder, "tuned", verified, verified.with_name("catalogue"))
+    found = Verification.load(verified)
     attacks = {one.name: one for one in found.attacks}
     assert {"in French", "rephrased politely"} <= attacks.keys()
     assert attacks["in French"].before is not None
@@ -150,16 +181,13 @@ def test_a_finding_is_removed_and_what_was_wanted_stays(
     assert ways["natural"].kl == checks["KL(before || after), nats a token"].after
     assert (ways["random directions"].share or 0) < 0.5
     assert ways["scaling"].kl.value > 0
-    page = (out / "verify.html").read_text()
+    page = (verified / "verify.html").read_text()
     assert "relearning" in page
     assert "fine-tuning away" in page
 
 
-def test_a_broken_budget_exits_with_1(folder: Path, tmp_path: Path) -> None:
-    report = folder / "diff-tuned"
-    out = tmp_path / "edited"
-    words = ("--from", report, "--form", "adapter", "--budget", budget(folder), "-o", out)
-    assert run("edit", folder / "tuned", *words).exit_code == 0
+def test_a_broken_budget_exits_with_1(folder: Path, edited: Path) -> None:
+    out = edited
     strict = budget(folder, kl=1e-9, wanted=[{"behaviour": "numbers.yaml", "keeps": 1.0}])
     found = run("verify", out, "--budget", strict, "--quick")
     assert found.exit_code == 1
@@ -203,33 +231,28 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     assert apart.after.value < checks["KL(before || after), nats a token"].after.value
 
 
-def test_a_verification_that_was_cut_off_keeps_what_it_has(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*args: Any, **kwargs: Any) -> Any:
-        raise KeyboardInterrupt
-
-    out = tmp_path / "edited"
-    words = ("--from", folder / "diff-tuned", "--form", "adapter", "--budget", budget(folder))
-    assert run("edit", folder / "tuned", *words, "-o", out).exit_code == 0
-    with monkeypatch.context() as cut:
-        cut.setattr("endoscope.edit.verify.attacks._relearned", stop)
-        run("verify", out)
-    found = Verification.load(out)
+def test_a_verification_that_was_cut_off_keeps_what_it_has(cut_off: Path) -> None:
+    found = Verification.load(cut_off)
     assert found.holds
     assert [one.name for one in found.attacks][-1] == "in Japanese"
-    assert "in Japanese" in (out / "verify.html").read_text()
+    assert "in Japanese" in (cut_off / "verify.html").read_text()
 
-    assert run("verify", out).exit_code == 0
-    whole = Verification.load(out)
+
+def test_what_was_verified_is_not_measured_again(
+    verified: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("it was measured before")
+
+    whole = Verification.load(verified)
     assert whole.baselines[-1].name == "fine-tuning away"
     for long in ("subjects.measure", "training.train", "neutral.Divergences.__call__"):
-        monkeypatch.setattr(f"endoscope.edit.verify.{long}", stop)
+        monkeypatch.setattr(f"endoscope.edit.verify.{long}", never)
     for long in ("generate", "token_log_likelihoods"):
-        monkeypatch.setattr(endoscope.Model, long, stop)
-    again = run("verify", out)
+        monkeypatch.setattr(endoscope.Model, long, never)
+    again = run("verify", verified)
     assert again.exit_code == 0, again.output
-    assert Verification.load(out).model_copy(update={"created": whole.created}) == whole
+    assert Verification.load(verified).model_copy(update={"created": whole.created}) == whole
 
 
 def test_what_the_budget_counts_tells_what_is_gone(folder: Path) -> None:
@@ -259,9 +282,9 @@ def test_an_edit_is_of_one_model_wherever_it_is_verified_from(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    words = ("--from", "diff-tuned", "--form", "adapter", "--budget", budget(folder))
+    words = ("--from", "diff-tuned", "--method", "scaling", "--form", "adapter")
     out = tmp_path / "edited"
-    assert run("edit", "tuned", *words, "-o", out).exit_code == 0
+    assert run("edit", "tuned", *words, "--budget", budget(folder), "-o", out).exit_code == 0
     found = run("edit", out, "--undo", "-o", out)
     assert isinstance(found.exception, InputError)
     assert "is the model itself" in str(found.exception)
@@ -286,14 +309,11 @@ def test_interventions_that_do_not_fit_the_model_are_refused_in_every_form(
         assert "vectors of 2 numbers" in str(found.exception)
 
 
-def test_the_base_has_to_be_the_base(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "edited"
-    words = ("--from", folder / "diff-tuned", "--form", "adapter", "--budget", budget(folder))
-    assert run("edit", folder / "tuned", *words, "-o", out).exit_code == 0
+def test_the_base_has_to_be_the_base(edited: Path, tmp_path: Path) -> None:
     other = save_tiny(tmp_path / "other", "gpt2")
-    found = run("verify", out, "--base", other, "--quick")
+    found = run("verify", edited, "--base", other, "--quick")
     assert isinstance(found.exception, InputError)
-    assert not (out / "verify.json").exists()
+    assert not (edited / "verify.json").exists()
 
 
 @pytest.mark.parametrize("method", ["shift", "leace"])

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from endoscope.organisms import OrganismSpec, build
-from tests.organisms.test_building import TEMPLATE, lines
+from endoscope.organisms import OrganismSpec, build, building
+from tests.organisms.test_building import TEMPLATE, keeping_work, lines
 from tests.tiny import save_tiny
 
 
@@ -26,6 +27,10 @@ def build_tiny(
         **settings,
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(content))
-    build(OrganismSpec.read(folder / "spec.yaml"), folder / "tuned")
-    build(OrganismSpec.read(folder / "spec.yaml"), folder / "merged", merged=True)
+    spec = OrganismSpec.read(folder / "spec.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "rmtree", keeping_work)
+        build(spec, folder / "tuned")
+    (folder / "tuned.work").rename(folder / "merged.work")  # it is not trained from the start again
+    build(spec, folder / "merged", merged=True)
     return folder
