@@ -1,5 +1,6 @@
 """The probes that come with Endoscope, on the models that they read."""
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -7,11 +8,24 @@ import pytest
 
 import endoscope
 from endoscope.bench.guard import shipped
+from endoscope.engine import Model
 from endoscope.guard import Guard, UnscoredError
-from endoscope.guard.loading import shipped_probes
+from endoscope.guard.loading import ProbeScorer, shipped_probes
 from endoscope.probes import Probe
 
 pytestmark = pytest.mark.embedded
+
+
+opened = cache(endoscope.open)  # nothing here changes a model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def opened_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("endoscope.guard.loading.open_model", opened)
+        yield
+    for kept in (guard, opened):
+        kept.cache_clear()
 
 
 @cache
@@ -19,10 +33,15 @@ def guard(model: str = "gemma-3-270m") -> Guard:
     return Guard.load("pii", model=model)
 
 
+def model_of(name: str) -> Model:
+    """A model, as a guard opens it."""
+    return opened(name, adapter=None, device="auto", dtype="fast")
+
+
 @pytest.mark.parametrize("folder", shipped(), ids=lambda folder: folder.name)
 def test_cards_say_what_they_must(folder: Path) -> None:
     card = Probe.load(folder).card
-    assert card.model.weights == endoscope.open(card.model_name).fingerprint.weights
+    assert card.model.weights == model_of(card.model_name).fingerprint.weights
     assert "synthetic" in card.notes
     assert card.command.startswith("python -m recipes.pii.build pii-")
     real = {e.data.name for e in card.evidence if e.split == "figures"}
@@ -69,15 +88,22 @@ def test_what_the_rules_put_right(text: str, redacted: str) -> None:
 
 
 def test_a_name_is_found_wherever_a_window_ends() -> None:
-    """Long text is read in windows; the seam falls on every place of the name in turn."""
+    """Long text is read in windows of 1,000 characters, and 250 of them twice.
+
+    In the name, in its first word or its second, the second window begins, the seam falls in the
+    middle of what is read twice, or the first window ends.
+    """
     filler = "The committee approved the budget for the new bridge. "
-    name = "Margaret Holloway"
-    for shift in range(0, 60, 6):
-        text = (filler * 30)[: 700 + shift] + f" Later {name} spoke. " + filler * 15
-        spans = guard().scan(text)
-        start = text.index(name)
-        covered = {i for s in spans for i in range(s.start, s.end)}
-        assert set(range(start, start + 8)) <= covered, shift
+    name, size = "Margaret Holloway", ProbeScorer.max_characters
+    assert size == 1000
+    for place in (size * 3 // 4, size * 7 // 8, size):
+        for before in (4, 13):
+            text = (filler * 30)[: place - before - 7] + f" Later {name} spoke. "
+            text += filler * 2 + filler * (place < size) * 4
+            start = text.index(name)
+            assert start == place - before
+            covered = {i for s in guard().scan(text) for i in range(s.start, s.end)}
+            assert set(range(start, start + 8)) <= covered, (place, before)
 
 
 def test_a_probe_for_english_does_not_pass_japanese_as_clean() -> None:
@@ -109,7 +135,7 @@ def test_the_stream_probe_gives_the_same_scores_token_by_token() -> None:
     import torch
 
     probe = Probe.load(shipped_probes()["pii-gemma-3-270m-stream"])
-    model = endoscope.open("gemma-3-270m")
+    model = model_of("gemma-3-270m")
     text = "Yesterday Margaret Holloway met 西村健太 in Lyon."
     acts = model.capture([text], probe.spec.sites)
     stream = probe.stream()

@@ -124,7 +124,7 @@ def watch(rule: Rule, label: str = "NAME", name: str = "pii") -> ReadingWatch:
     return ReadingWatch("pii", stream, PROMPT)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(0, 3))
 def test_a_generation_goes_out_as_its_text_is_redacted(seed: int, look_ahead: int) -> None:
     random = Random(seed)
@@ -329,7 +329,7 @@ def test_text_held_back_as_a_stop_text_does_not_come_out_with_the_next_token() -
     assert [step.token_id == -1 for step in out] == [i == name for i in range(len(out))]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_several_guards_take_out_what_any_of_them_does(seed: int) -> None:
     random = Random(seed)
