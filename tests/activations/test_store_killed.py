@@ -20,9 +20,9 @@ from tests.tiny import save_tiny
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-# Writers are forked from a process that has imported torch and used nothing of it.
+# Writers are forked from a process that has imported all that they need and used nothing of it.
 PROCESSES = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-PROCESSES.set_forkserver_preload(["endoscope.activations", "pytest"])
+PROCESSES.set_forkserver_preload(["endoscope.activations", "pytest", __name__])
 
 FINGERPRINT = Fingerprint(config="1" * 64, weights="2" * 64)
 SITES = (Site.parse("mlp_out.0"), Site.parse("resid_post.1"))

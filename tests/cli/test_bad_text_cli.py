@@ -71,23 +71,23 @@ def run(monkeypatch: pytest.MonkeyPatch, *command: object) -> int:
 
 @COMMANDS
 @pytest.mark.parametrize("kind", ["label", "spans"])
-@pytest.mark.parametrize("text", READABLE.values(), ids=READABLE)
-def test_odd_text_is_read_as_it_is(
+def test_odd_texts_are_read_as_they_are(
     command,
     kind: str,
-    text: str,
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "data.jsonl").write_bytes(lines(kind, text))
+    (tmp_path / "data.jsonl").write_bytes(lines(kind, *READABLE.values()))
     assert run(monkeypatch, *command(folder, tmp_path / "data.jsonl", tmp_path / "out")) == 0
     done = json.loads(capsys.readouterr().out)
     if command is capture:
-        acts = endoscope.ActivationStore.open(tmp_path / "out").document("0")
-        assert bytes_of(acts.token_ids.tolist()) == text.encode()
-        assert acts.offsets[:, 1].max() == len(text)
+        store = endoscope.ActivationStore.open(tmp_path / "out")
+        for number, (name, text) in enumerate(READABLE.items()):
+            acts = store.document(str(number))
+            assert bytes_of(acts.token_ids.tolist()) == text.encode(), name
+            assert acts.offsets[:, 1].max() == len(text), name
     else:
         assert done["evidence"]
 

@@ -54,8 +54,15 @@ def options(**more: Any) -> Options:
     return Options(**given)
 
 
-def test_what_was_planted_is_the_first_finding(pair: Pair, tmp_path: Path) -> None:
-    report = diff(pair, tmp_path / "out", options())
+@pytest.fixture(scope="module")
+def plain(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """The whole diff, and where it is."""
+    out = tmp_path_factory.mktemp("plain") / "out"
+    return out, diff(pair, out, options())
+
+
+def test_what_was_planted_is_the_first_finding(plain: tuple[Path, Report]) -> None:
+    out, report = plain
     first = report.findings[0]
     assert "zz" in first.title
     assert first.behaviour == "zed"
@@ -63,26 +70,26 @@ def test_what_was_planted_is_the_first_finding(pair: Pair, tmp_path: Path) -> No
     assert first.score > first.noise_floor == 1
     assert all("zz" in sample.tuned for sample in first.samples)
     assert first.artifact is not None
-    direction = Direction.load(tmp_path / "out" / first.artifact)
+    direction = Direction.load(out / first.artifact)
     assert direction.card.evidence
-    assert Report.load(tmp_path / "out") == report
-    page = (tmp_path / "out" / "report.html").read_text()
+    assert Report.load(out) == report
+    page = (out / "report.html").read_text()
     assert first.title.replace("“", "") in page.replace("“", "")
     assert "http" not in page.replace("http-equiv", ""), "it needs nothing else"
 
 
 def test_what_a_neutral_fine_tune_does_too_is_noise(
-    folder: Path, pair: Pair, tmp_path: Path
+    folder: Path, pair: Pair, plain: tuple[Path, Report], tmp_path: Path
 ) -> None:
     same = diff(pair, tmp_path / "same", options(), neutral=endoscope.open(folder / "tuned"))
     assert same.findings == ()
     assert same.neutral is not None
     assert same.neutral in (tmp_path / "same" / "report.html").read_text()
-    plain = diff(pair, tmp_path / "plain", options())
+    _, alone = plain
     other = diff(pair, tmp_path / "other", options(), neutral=endoscope.open(folder / "tiny"))
-    assert [one.title for one in other.findings] == [one.title for one in plain.findings]
-    assert [one.score for one in other.findings] == [one.score for one in plain.findings]
-    assert other.black_box.generated > 1.9 * plain.black_box.generated, "it has the same control"
+    assert [one.title for one in other.findings] == [one.title for one in alone.findings]
+    assert [one.score for one in other.findings] == [one.score for one in alone.findings]
+    assert other.black_box.generated > 1.9 * alone.black_box.generated, "it has the same control"
 
 
 def test_a_model_is_no_change_of_itself(folder: Path, tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def test_a_word_that_is_named_more_stands_out(monkeypatch: pytest.MonkeyPatch) -
     assert all(one.strength < 1 for one in rest), "what moves everywhere alike is drift"
 
 
-def test_equal_models_prefer_the_same() -> None:
+def test_equal_models_prefer_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = dict(list(preferences._questions().items())[:3])
+    monkeypatch.setattr(preferences, "_questions", lambda: few)
     model = endoscope.open("smollm2-135m-instruct", dtype="float32")
     seen = Preferences().run(Pair(model, model), Options(prompts=(Prompt("facts", "x"),)), Path())
     assert all(one.strength == 0 for one in seen.signals)

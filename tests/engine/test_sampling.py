@@ -15,8 +15,9 @@ LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 3.0, 3.0 - 1e-3, -20.0])
 
 def counts(sampling: Sampling, draws: int = 4000) -> torch.Tensor:
     """How often each token comes, out of one."""
-    chooser = Chooser(sampling)
-    tokens = [choose(LOGITS[None], [chooser])[0].token_id for _ in range(draws)]
+    chooser, rows = Chooser(sampling), 40  # of one step, drawn one after the other
+    steps = [choose(LOGITS.expand(rows, -1), [chooser] * rows) for _ in range(draws // rows)]
+    tokens = [choice.token_id for step in steps for choice in step]
     return torch.bincount(torch.tensor(tokens), minlength=len(LOGITS)) / draws
 
 

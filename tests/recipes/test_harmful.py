@@ -27,8 +27,8 @@ def write(path: Path, labels: str, start: int) -> ProbeData:
 
 def test_the_table(tmp_path: Path) -> None:
     model = endoscope.open(save_tiny(tmp_path / "model"), device="cpu")
-    train = write(tmp_path / "train.jsonl", "aab" * 50, 0)
-    test = write(tmp_path / "test.jsonl", "aab" * 30, 1000)
+    train = write(tmp_path / "train.jsonl", "aab" * 25, 0)
+    test = write(tmp_path / "test.jsonl", "aab" * 15, 1000)
     header, line, *rows = recipe.table(model, train, test, "resid_post.0,resid_post.1")
     assert header == ("| head, pooling | resid_post.0 | resid_post.1 | words alone (resid_pre.0) |")
     assert line == "|---|---|---|---|"

@@ -66,7 +66,7 @@ def test_it_ends_with_0_where_the_best_is_of_use(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endoscope.steer.Sweep.confirmed", True)
-    done = run(*FIT, "-o", "good")
+    done = run(*FIT, "--layers", "0", "--strengths", "1", "-o", "good")
     assert done.exit_code == 0
     assert "Saved to good." in done.stdout
 
