@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo demo-edit test lint types unit docs pii-probes peers vllm test-vllm test-vllm-v1 test-vllm-v2 bench-tables clean
+.PHONY: help install demo demo-edit test lint types unit docs pii-probes peers vllm test-vllm test-vllm-v1 test-vllm-servers test-vllm-v2 bench-tables clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -92,15 +92,19 @@ vllm: .vllm/.installed ## install vLLM, for CPUs, and Endoscope beside it
 		pytest hypothesis
 	touch $@
 
+SERVER_TESTS = $(addprefix tests/vllm/test_,guards.py replicas.py serve.py stock.py)
 # Once more on vLLM's V2 runner, whose kernels are interpreted where there is no GPU.
 V2_TESTS = $(addprefix tests/vllm/test_,v2.py pieces.py cache.py finite.py)
 
-# Both at once: what they do most is start engines, which keeps one core busy.
+# Two at once: what they do most is start engines, which keeps one core busy.
 test-vllm: vllm ## the tests of the vLLM engine, in its environment
-	$(MAKE) --jobs 2 --output-sync=target test-vllm-v1 test-vllm-v2
+	$(MAKE) --jobs 2 --output-sync=target test-vllm-v1 test-vllm-servers test-vllm-v2
 
 test-vllm-v1:
-	.vllm/bin/python -m pytest tests/vllm
+	.vllm/bin/python -m pytest tests/vllm $(addprefix --ignore=,$(SERVER_TESTS))
+
+test-vllm-servers:
+	.vllm/bin/python -m pytest $(SERVER_TESTS)
 
 test-vllm-v2:
 	PYTHONPATH=tests/vllm/interpreted TRITON_INTERPRET=1 VLLM_USE_V2_MODEL_RUNNER=1 \

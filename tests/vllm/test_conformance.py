@@ -35,6 +35,30 @@ def embedded(request: pytest.FixtureRequest, pairs: Callable[..., Pair]) -> Pair
     return pairs(request.param, enforce_eager=request.param.startswith("gemma"))
 
 
+# First what is asked of the model that is still open, so that it is not started again.
+
+
+def test_what_it_cannot_do_is_refused(pairs: Callable[..., Pair]) -> None:
+    model = pairs("llama").vllm
+    with pytest.raises(InputError, match="whole distributions"):
+        model.divergence(["a"], ["b"])
+    with pytest.raises(InputError, match="more than the 511"):
+        model.generate(["x" * 505], max_tokens=20)
+    with pytest.raises(InputError, match="gate"):
+        model.engine.intervene("nobody", [add(torch.ones(32), 1, site="resid_post.1")])
+    with pytest.raises(InputError, match="without its weights"):
+        _ = model.loaded.anatomy.unembedding
+
+
+def test_a_row_may_keep_its_end_alone(pairs: Callable[..., Pair]) -> None:
+    pair = pairs("llama")
+    site = Site.parse("resid_post.1")
+    row = Row([256, *range(60)], start=37)
+    ((_, mine),) = pair.vllm.engine.read([row], [site], batch_tokens=1000)
+    ((_, its),) = pair.transformers.engine.read([row], [site], batch_tokens=1000)
+    torch.testing.assert_close(mine[site], its[site], rtol=1e-4, atol=1e-5)
+
+
 def test_a_mix_comes_to_what_the_model_itself_says(tiny: Pair) -> None:
     """Requests come and go between steps, each with its own readouts and interventions."""
     for seed in range(3):
@@ -110,18 +134,6 @@ def test_generated_text_is_that_of_transformers(embedded: Pair) -> None:
     )
 
 
-def test_what_it_cannot_do_is_refused(pairs: Callable[..., Pair]) -> None:
-    model = pairs("llama").vllm
-    with pytest.raises(InputError, match="whole distributions"):
-        model.divergence(["a"], ["b"])
-    with pytest.raises(InputError, match="more than the 511"):
-        model.generate(["x" * 505], max_tokens=20)
-    with pytest.raises(InputError, match="gate"):
-        model.engine.intervene("nobody", [add(torch.ones(32), 1, site="resid_post.1")])
-    with pytest.raises(InputError, match="without its weights"):
-        _ = model.loaded.anatomy.unembedding
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -154,15 +166,6 @@ def test_without_its_plugin_it_does_not_start(
     monkeypatch.setattr(frontend, "_held", False)
     with pytest.raises(InputError, match="VLLM_PLUGINS"):
         endoscope.open(save(tmp_path, "llama"), engine="vllm")
-
-
-def test_a_row_may_keep_its_end_alone(pairs: Callable[..., Pair]) -> None:
-    pair = pairs("llama")
-    site = Site.parse("resid_post.1")
-    row = Row([256, *range(60)], start=37)
-    ((_, mine),) = pair.vllm.engine.read([row], [site], batch_tokens=1000)
-    ((_, its),) = pair.transformers.engine.read([row], [site], batch_tokens=1000)
-    torch.testing.assert_close(mine[site], its[site], rtol=1e-4, atol=1e-5)
 
 
 def test_with_buffers_it_is_the_same(pairs: Callable[..., Pair]) -> None:
