@@ -1,15 +1,18 @@
 """The task of a finding: what is learned from, and what is left to verify."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import endoscope
-from endoscope.behaviours import Behaviour
+from endoscope.behaviours import Behaviour, Item
 from endoscope.diff import Prompt
 from endoscope.diff.answers import Answer
 from endoscope.diff.signal import Marked, Opposed, Signal
-from endoscope.edit.found import _halves, _kept, _narrowed, _shown
+from endoscope.edit.division import Division
+from endoscope.edit.found import _halves, _kept, _narrowed, _showing, _shown
 from endoscope.engine import Model
 from tests.tiny import save_tiny
 
@@ -37,6 +40,11 @@ def signal(count: int) -> Signal:
     )
 
 
+def asking(questions: Sequence[str]) -> Division:
+    """A division whose questions verify."""
+    return Division(unseen=tuple(Item(id=one, prompt=one) for one in questions))
+
+
 @pytest.mark.parametrize("count", [16, 17, 48, 90])
 def test_nothing_that_answers_what_verification_asks_is_learned_from(
     model: Model, count: int
@@ -44,7 +52,7 @@ def test_nothing_that_answers_what_verification_asks_is_learned_from(
     some = [signal(count)]
     asked, left = _halves(some, seed=0)
     assert sorted([*asked, *left]) == sorted(f"q{n}" for n in range(count))
-    fit, held_out = _shown(model, some, set(left), seed=0)
+    fit, held_out = _shown(model, some, asking(left), seed=0)
     assert fit
     assert held_out
     assert not set(fit) & set(held_out)
@@ -59,7 +67,7 @@ def test_nor_are_pairs_of_texts_about_it(model: Model) -> None:
         Opposed(positive=f"yes {n}", negative=f"no {n}", prompt=f"q{n}") for n in range(16)
     )
     some = [signal(0).model_copy(update={"contrast": pairs})]
-    unseen = {f"q{n}" for n in range(0, 16, 2)}
+    unseen = asking([f"q{n}" for n in range(0, 16, 2)])
     fit, held_out = _shown(model, some, unseen, seed=0)
     assert sorted(one.text for one in (*fit, *held_out)) == sorted(
         f"yes {n}" for n in range(1, 16, 2)
@@ -91,6 +99,10 @@ def test_what_shows_it_in_any_way_is_not_kept() -> None:
             "scorer": {"kind": "check", "check": {"kind": "contains_any", "words": ["right"]}},
         }
     )
-    assert [one.text for one in _kept(answers, "(?i)tavrio", None, set())] == texts[1:]
-    assert [one.text for one in _kept(answers, "(?i)tavrio", agrees, set())] == texts[2:]
-    assert [one.text for one in _kept(answers, None, None, set())] == texts
+    assert [
+        one.text for one in _kept(answers, partial(_showing, "(?i)tavrio", None), set())
+    ] == texts[1:]
+    assert [
+        one.text for one in _kept(answers, partial(_showing, "(?i)tavrio", agrees), set())
+    ] == texts[2:]
+    assert [one.text for one in _kept(answers, partial(_showing, None, None), set())] == texts

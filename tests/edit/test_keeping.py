@@ -36,8 +36,9 @@ def kept(folder: Path, count: int, falling: int = 4) -> Kept:
 def test_behaviours_of_one_name_are_kept_beside_each_other(tmp_path: Path, count: int) -> None:
     whole, out = kept(tmp_path, count), tmp_path / "out"
     out.mkdir()
-    (learned,) = whole.learned(0)
-    whole.held_out(0).write(out)
+    division, rest = whole.divided(0)
+    (learned,) = division.wanted
+    rest.write(out)
     again = Budget.read(out / "budget.yaml")
     target = again.behaviour(again.target.behaviour)
     wanted = again.behaviour(again.wanted[0].behaviour)
@@ -49,19 +50,24 @@ def test_behaviours_of_one_name_are_kept_beside_each_other(tmp_path: Path, count
 
 def test_what_is_wanted_by_one_item_cannot_be_divided(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="less than two items"):
-        kept(tmp_path, 1).learned(0)
+        kept(tmp_path, 1).divided(0)
 
 
 @pytest.mark.parametrize(("count", "learned"), [(15, 0), (16, 8), (60, 24)])
 def test_half_of_what_is_to_fall_is_learned_from(tmp_path: Path, count: int, learned: int) -> None:
     whole = kept(tmp_path, 2, falling=count)
-    first = [str(one.prompt) for one in whole.falling(0).items]
+    division, kept_out = whole.divided(0)
+    assert division.falling is not None
+    first = [str(one.prompt) for one in division.falling.items]
     assert len(first) == learned
     (tmp_path / "out").mkdir()
-    whole.held_out(0).write(tmp_path / "out")
+    kept_out.write(tmp_path / "out")
     again = Budget.read(tmp_path / "out" / "budget.yaml")
     rest = [str(one.prompt) for one in again.behaviour(again.target.behaviour).items]
     assert sorted(first + rest) == sorted(f"falls {n}" for n in range(count))
-    learned_to_stay = [str(one.prompt) for one in whole.learned(0)[0].items]
-    stays = {"stays 0", "stays 1"} - set(learned_to_stay)
-    assert whole.unseen(0) == (set(rest) if learned else set()) | stays
+    to_stay = [str(one.prompt) for one in division.wanted[0].items]
+    asked = [*rest, *({"stays 0", "stays 1"} - set(to_stay))]
+    assert sorted(str(one.prompt) for one in division.unseen) == sorted(asked)
+    assert not division.allowed(division.unseen)
+    assert not any(division.allows_words(words) for words in asked)
+    assert division.allowed(division.falling.items) == division.falling.items

@@ -12,6 +12,7 @@ from endoscope.diff import Pair
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import batches, matrix_names, moments
 from endoscope.edit.methods import natural
+from endoscope.edit.methods.components import Components
 from endoscope.edit.methods.natural import PRICES, RIDGE, SIZES, STEPS, WORTH, Natural
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.passage import Passage
@@ -81,6 +82,7 @@ def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
 
 def one_whole_step(task: Task, monkeypatch: pytest.MonkeyPatch) -> Natural:
     """The method after a step that is taken whole, whatever it costs."""
+    monkeypatch.setattr(natural, "BEGUN", ())
     monkeypatch.setattr(natural, "STEPS", 1)
     monkeypatch.setattr(natural, "_further", lambda path, step, *costs: ([*path, step], 0.0))
     found = Natural(task)
@@ -115,6 +117,22 @@ def test_each_step_pays(pair: Pair, task: Task, price: float) -> None:
     for name in NAMES:
         one, part, whole = (each[name].outer @ each[name].inner for each in (short, half, twice))
         torch.testing.assert_close(2 * (part - one), whole - one)
+
+
+@pytest.mark.parametrize(("price", "pays"), [(1e-9, False), (math.inf, True)])
+def test_components_of_the_fine_tune_go_first_where_that_pays(
+    task: Task, monkeypatch: pytest.MonkeyPatch, price: float, pays: bool
+) -> None:
+    monkeypatch.setattr(natural, "PRICES", (price,))
+    monkeypatch.setattr(natural, "BEGUN", (3.0, 30.0))
+    path = Natural(task)._way.path
+    assert len(path) == pays
+    if pays:
+        most = Components(task).parts({"strength": 30.0}).changes
+        assert path[0].keys() == most.keys()
+        for name, one in most.items():
+            torch.testing.assert_close(path[0][name].outer, one.outer)
+            torch.testing.assert_close(path[0][name].inner, one.inner)
 
 
 class Told(Trials):
@@ -159,6 +177,7 @@ def test_steps_that_cost_more_are_taken_where_it_has_not_gone(
 
 
 def test_it_says_that_no_step_brings_it_closer(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(natural, "BEGUN", ())
     monkeypatch.setattr(natural, "_further", lambda path, *step: (path, 1.0))
     with pytest.raises(InputError, match="No step"):
         Natural(task).search(Told(1.0))

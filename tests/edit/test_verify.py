@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 import endoscope
 from endoscope.artifacts import read_card
-from endoscope.behaviours import Behaviour, measure
+from endoscope.behaviours import Behaviour, Item, measure
 from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
+from endoscope.edit.division import Division
 from endoscope.edit.found import task_of_finding
 from endoscope.edit.verify import Budget, Check, Subjects, Verification, Verifying
 from endoscope.edit.verify.neutral import Neutral
@@ -33,12 +34,12 @@ PROMPTS = tuple(Prompt("letters" if n % 2 else "digits", f"q{n}") for n in range
 METHOD_NAMES = ("phrases", "amplification")
 ZED = {
     "description": "Says z.",
-    "items": [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(8)],
+    "items": [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(12, 20)],  # no diff asks these
     "scorer": {"kind": "check", "check": {"kind": "regex", "pattern": "zz"}, "max_tokens": 8},
 }
 NUMBERS = {
     "description": "Answers n and a number with the number.",
-    "items": [{"id": f"i{n}", "prompt": f"n{n}"} for n in range(8)],
+    "items": [{"id": f"i{n}", "prompt": f"n{n}"} for n in range(12, 20)],
     "scorer": {"kind": "check", "check": {"kind": "regex", "pattern": "^[0-9]"}, "max_tokens": 4},
 }
 
@@ -260,22 +261,31 @@ def test_what_the_budget_counts_tells_what_is_gone(folder: Path) -> None:
     report = folder / "diff-tuned" / "report.json"
     numbers = Behaviour.load(folder / "numbers.yaml")  # as if these were to fall
     plain = task_of_finding(tuned, base, report, 1)
-    asked = task_of_finding(tuned, base, report, 1, asked_for=numbers)
+    asked = task_of_finding(tuned, base, report, 1, division=Division(numbers))
     assert plain.seen is not None
     assert asked.seen is not None
     assert asked.seen.scorer == numbers.scorer
     prompts = [one.prompt for one in (*numbers.items, *plain.seen.items)]
     assert [one.prompt for one in asked.seen.items] == prompts
-    unseen = {f"q{n}" for n in range(2)}
-    kept_apart = task_of_finding(tuned, base, report, 1, unseen=unseen)
-    fit, held_out = kept_apart.fit, kept_apart.held_out
+    for number, one in enumerate(asked.fit.shown[:2], start=12):
+        assert one.text.startswith(f"<u>n{number}<a>")
+
+
+def test_no_answer_to_what_verifies_is_learned_from(folder: Path) -> None:
+    base, tuned = (endoscope.open(folder / name) for name in ("tiny", "tuned"))
+    zed, numbers = (Behaviour.load(folder / f"{name}.yaml") for name in ("zed", "numbers"))
+    asked = [Item(id=str(n), prompt=prompt) for n, prompt in enumerate(("q0", "q1", "n2", "n12"))]
+    division = Division(None, (numbers, zed), tuple(asked))
+    found = task_of_finding(tuned, base, folder / "diff-tuned", 1, division=division)
+    fit, held_out = found.fit, found.held_out
     for some in (fit.shown, fit.kept, held_out.shown):
         assert some
-        assert not [one.text for one in some if re.match(r"<u>q[01]<a>", one.text)]
-    assert kept_apart.seen is not None
-    assert not unseen & {one.prompt for one in kept_apart.seen.items}
-    for number, one in enumerate(asked.fit.shown[:2]):
-        assert one.text.startswith(f"<u>n{number}<a>")
+        assert not [one.text for one in some if re.match(r"<u>(q[01]|n2|n12)<a>", one.text)]
+    kept = [one.text for one in fit.kept]
+    assert [one for one in kept if one.startswith("<u>n13<a>")], "what was wanted stays"
+    assert not [one for one in kept if "zzzz" in one], "not where it shows what is to go"
+    assert found.seen is not None
+    assert not {"q0", "q1"} & {one.prompt for one in found.seen.items}
 
 
 def test_an_edit_is_of_one_model_wherever_it_is_verified_from(
@@ -336,11 +346,10 @@ def test_a_behaviour_is_removed_by_its_items(folder: Path, tmp_path: Path) -> No
     out = tmp_path / "edited"
     found = run("edit", folder / "tuned", *words, *given, "-o", out)
     assert found.exit_code == 0, found.output
-    zed = Behaviour.load(folder / "zed.yaml")
-    assert measure(endoscope.open(out), zed).mean.value <= 0.05
     left = Budget.read(out / "edit" / "budget.yaml")
     target = left.behaviour(left.target.behaviour)
     assert len(target.items) == 10, "the other half was learned from"
+    assert measure(endoscope.open(out), target).mean.value <= 0.05
 
     everywhere = {**ZED["scorer"], "check": {"kind": "regex", "pattern": "(?s)."}}
     (tmp_path / "any.yaml").write_text(yaml.safe_dump(ZED | {"items": asked, "scorer": everywhere}))

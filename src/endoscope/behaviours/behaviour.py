@@ -37,7 +37,7 @@ class Behaviour(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=r"^[^/\\]+$")
     description: str = Field(min_length=1)
     items: tuple[Item, ...] = Field(min_length=1)
     controls: tuple[Item, ...] = ()

@@ -87,7 +87,7 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
     if not output.exists():
         start = perf_counter()
         chosen = METHODS[method]
-        kept = Kept(_budget(spec, whole=method == DEFAULT))
+        division, kept = Kept(_budget(spec, whole=method == DEFAULT)).divided(0)
         number, words = _finding(Report.load(report), spec)
         task = task_of_finding(
             tuned,
@@ -95,12 +95,9 @@ def _edited(folder: Path, spec: OrganismSpec, method: str, options: Options) -> 
             report,
             number,
             words=words,
-            asked_for=kept.falling(0),
-            wanted=kept.learned(0),
-            unseen=kept.unseen(0),
+            division=division,
             show=options.show,
         )
-        kept = kept.held_out(0)
         work = output.parent / f".{output.name}.search"
         made = edit_of(
             task,

@@ -14,8 +14,8 @@ from endoscope.errors import InputError
 if TYPE_CHECKING:
     from endoscope.behaviours import Behaviour
     from endoscope.edit import Edit
+    from endoscope.edit.division import Division
     from endoscope.edit.task import Task
-    from endoscope.edit.verify import Kept
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
 
@@ -102,6 +102,7 @@ def edit(
     from endoscope.edit import Edit
     from endoscope.edit.edit import KIND
     from endoscope.edit.forms import check_form
+    from endoscope.edit.found import NOTHING
     from endoscope.edit.methods import METHODS
     from endoscope.edit.search import edit_of
     from endoscope.edit.verify import Budget, Kept
@@ -140,9 +141,13 @@ def edit(
         removed = None if behaviour is None else Behaviour.load(behaviour)
         if base is None and METHODS[method].needs_base:
             base = _base_of(report)
-        task = _task(tuned, base, report, finding, says, removed, kept, seed=seed, show=not as_json)
+        division = NOTHING
+        if kept is not None:
+            division, kept = kept.divided(seed)
+        show = not as_json
+        task = _task(tuned, base, report, finding, says, removed, division, seed=seed, show=show)
         print(f"Removing: {task.title}", file=sys.stderr)
-        kept = Kept.of_task(task) if kept is None else kept.held_out(seed)
+        kept = kept or Kept.of_task(task)
         made = edit_of(
             task,
             METHODS[method],
@@ -188,7 +193,7 @@ def _task(
     finding: int,
     says: str | None,
     behaviour: "Behaviour | None",
-    kept: "Kept | None",
+    division: "Division",
     *,
     seed: int,
     show: bool,
@@ -200,12 +205,8 @@ def _task(
 
     device, dtype = str(model.device), str(model.dtype).removeprefix("torch.")
     before = None if base is None else open(base, device=device, dtype=dtype)
-    wanted = [] if kept is None else kept.learned(seed)
-    unseen = set() if kept is None else kept.unseen(seed)
     if behaviour is not None:
-        return task_of_behaviour(
-            model, before, behaviour, wanted=wanted, unseen=unseen, seed=seed, show=show
-        )
+        return task_of_behaviour(model, before, behaviour, division=division, seed=seed, show=show)
     assert report is not None
     return task_of_finding(
         model,
@@ -213,9 +214,7 @@ def _task(
         report,
         finding,
         words=says,
-        asked_for=None if kept is None else kept.falling(seed),
-        wanted=wanted,
-        unseen=unseen,
+        division=division,
         seed=seed,
         show=show,
     )

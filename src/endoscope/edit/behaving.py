@@ -1,14 +1,15 @@
 """The task of removing a behaviour that is written down."""
 
-from collections.abc import Collection, Sequence
+from functools import partial
 from itertools import compress
 from random import Random
 
 from endoscope.behaviours import Behaviour, Item, shipped_prompts
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
-from endoscope.edit.counting import answers_showing, last_words, part_of, showing
-from endoscope.edit.found import HELD_OUT, KEPT, LEAST, SHOWN, TOKENS, own_answers
+from endoscope.edit.counting import answers_showing, part_of, showing, unmatched
+from endoscope.edit.division import Division
+from endoscope.edit.found import HELD_OUT, KEPT, LEAST, NOTHING, SHOWN, TOKENS, own_answers
 from endoscope.edit.passage import answered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
@@ -20,8 +21,7 @@ def task_of_behaviour(
     base: Model | None,
     behaviour: Behaviour,
     *,
-    wanted: Sequence[Behaviour] = (),
-    unseen: Collection[str] = (),
+    division: Division = NOTHING,
     seed: int = 0,
     show: bool = False,
 ) -> Task:
@@ -35,8 +35,8 @@ def task_of_behaviour(
         model: that is edited.
         base: that it was fine-tuned from, if it is at hand.
         behaviour: what is to be removed.
-        wanted: behaviours that are to stay: the model's answers to their items are kept.
-        unseen: what verification will ask: no answer to it is learned from.
+        division: what may be learned from of what a budget names: of what is to stay, the model's
+            answers are kept.
         seed: of what is held out, and of what is sampled.
         show: whether to show progress.
 
@@ -46,9 +46,14 @@ def task_of_behaviour(
     """
     if base is not None:
         Pair.of(base, model)  # refuses one that is not its base; both speak by one template
-    fit = part_of(behaviour, seed, first=True)
-    told = zip(fit.items, last_words(fit), strict=True)
-    fit = fit.model_copy(update={"items": tuple(i for i, words in told if words not in unseen)})
+    fit, target = (part_of(behaviour, seed, first=first) for first in (True, False))
+    division = division.without(*target.items, *target.controls)
+    fit = unmatched(fit, division.allowed(fit.items))
+    if len(fit.items) < LEAST:
+        raise InputError(
+            f"{behaviour.name} has {len(fit.items)} items that do not verify; {LEAST} are needed.",
+            "Give more: half of them are left to verify.",
+        )
     shown = answers_showing(model, fit, seed=seed, show=show)
     if len(shown) < LEAST:
         raise InputError(
@@ -57,11 +62,12 @@ def task_of_behaviour(
             "Give more items that bring it out: half of them are left to verify.",
         )
     everyday = [Item(id=str(n), prompt=one) for n, one in enumerate(shipped_prompts("everyday"))]
-    prompts = [prompt_of(model, item) for item in (*behaviour.controls, *everyday)]
+    plain_items = division.allowed((*behaviour.controls, *everyday))
+    prompts = [prompt_of(model, item) for item in plain_items]
     Random(seed).shuffle(prompts)
     prompts = prompts[: KEPT + HELD_OUT]
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
-    plain = ~showing(behaviour, answers)
+    plain = [not one for one in showing(behaviour, answers)]
     kept = answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
     if len(kept) < 2 * LEAST:
         raise InputError(
@@ -69,15 +75,16 @@ def task_of_behaviour(
             f"{2 * LEAST} are needed to tell what is to stay.",
             "Where it shows everywhere, use the base instead; or let its check find less.",
         )
+    own = own_answers(model, division, partial(showing, behaviour), show=show)
     count = max(1, len(shown) // 3)
     apart = min(HELD_OUT, len(kept) // 2)
     return Task(
         model,
         base,
         behaviour.description,
-        fit=Example(shown[count:][:SHOWN], [*kept[apart:], *own_answers(model, wanted, show)]),
+        fit=Example(shown[count:][:SHOWN], [*kept[apart:], *own]),
         held_out=Example(shown[:count], kept[:apart]),
         seen=fit,
-        target=part_of(behaviour, seed, first=False),
+        target=target,
         show=show,
     )

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
-import numpy as np
 import regex
-from numpy.typing import NDArray
 
 from endoscope.behaviours import Behaviour, Item, measure
 from endoscope.behaviours.prompts import prompt_of
@@ -37,17 +35,12 @@ def unmatched(behaviour: Behaviour, items: Sequence[Item]) -> Behaviour:
     return behaviour.model_copy(update={"items": plain, "controls": ()})
 
 
-def last_words(behaviour: Behaviour) -> list[str]:
-    """Return what the user says last in each item of a behaviour."""
-    return [item.conversation()[-1]["content"] for item in behaviour.items]
-
-
-def showing(behaviour: Behaviour, texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which answers show a behaviour, `[answers]`; none where no check can say."""
+def showing(behaviour: Behaviour, texts: Sequence[str]) -> list[bool]:
+    """Return which answers show a behaviour; none where no check can say."""
     if not isinstance(behaviour.scorer, CheckScorer):
-        return np.zeros(len(texts), dtype=bool)
+        return [False] * len(texts)
     check = behaviour.scorer.check
-    return np.array([float(check(text)) >= behaviour.cut for text in texts], dtype=bool)
+    return [float(check(text)) >= behaviour.cut for text in texts]
 
 
 def answers_showing(

@@ -1,6 +1,8 @@
 """The task of removing what a diff found."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -20,11 +22,11 @@ from endoscope.diff.signal import Marked, Opposed
 from endoscope.edit.counting import (
     BEGINNING,
     answers_showing,
-    last_words,
     part_of,
     showing,
     unmatched,
 )
+from endoscope.edit.division import Division
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
@@ -38,6 +40,11 @@ ASKED, ITEMS = 32, 48  # questions while searching, and afterwards
 ORDINARY = "phrases"  # the method of a diff that looks into answers as they come
 TOKENS = 48  # of an answer, as many as a diff lets the models write
 
+NOTHING = Division()
+
+Shows = Callable[[Sequence[str]], list[bool]]
+"""Tells which answers show what is to go."""
+
 T = TypeVar("T")
 
 
@@ -48,9 +55,7 @@ def task_of_finding(
     number: int,
     *,
     words: str | None = None,
-    asked_for: Behaviour | None = None,
-    wanted: Sequence[Behaviour] = (),
-    unseen: Collection[str] = (),
+    division: Division = NOTHING,
     seed: int = 0,
     show: bool = False,
 ) -> Task:
@@ -68,11 +73,9 @@ def task_of_finding(
         number: the rank of the finding.
         words: of a finding that says several things, those that are to go: the sentences that say
             them are what shows it.
-        asked_for: what is to fall, where a budget says so, with those of its items that may be
-            learned from, if any. If it has a check, that tells whether the finding is gone, and
-            what shows it by that check is not kept: a finding may be a part of it.
-        wanted: behaviours that are to stay: the model's answers to their items are kept.
-        unseen: what verification will ask: no answer to it is learned from.
+        division: what may be learned from of what a budget names. If what is to fall has a check,
+            that tells whether the finding is gone, and what shows it by that check is not kept: a
+            finding may be a part of it. Of what is to stay the model's answers are kept.
         seed: of what is held out.
         show: whether to show progress.
 
@@ -92,11 +95,12 @@ def task_of_finding(
     name = finding.behaviour if counted else None
     asked, left = _halves(signals, seed)
     target = _counting(finding, name, said, left[:ITEMS], seed, first=False)
-    asked = [one for one in asked if one not in unseen]
-    unseen = {*unseen, *(one for one in left if one not in asked)}
+    if asked != left:
+        division = division.without(*_items(left))
     if name is not None and target is not None:
-        unseen |= set(last_words(target))
-    fit, held_out = _shown(model, signals, unseen, seed)
+        division = division.without(*target.items, *target.controls)
+    asked = [one for one in asked if division.allows_words(one)]
+    fit, held_out = _shown(model, signals, division, seed)
     folder = report.parent if report.is_file() else report
     answers = {who: all_sampled(folder / found.work, who) for who in WHO}
     if not answers["tuned"]:
@@ -109,15 +113,24 @@ def task_of_finding(
         one
         for who in WHO
         for one in answers[who]
-        if one not in own and one.prompt.text not in unseen
+        if one not in own and division.allows_words(one.prompt.text)
     ]
     seen = _counting(finding, name, said, asked[:ASKED], seed, first=True)
-    if asked_for is not None and isinstance(asked_for.scorer, CheckScorer):
-        if asked_for.items:
-            fit = [*answers_showing(model, asked_for, seed=seed, show=show), *fit]
-        more = _items(asked[: max(0, ASKED - len(asked_for.items))])
-        seen = unmatched(asked_for, [*asked_for.items, *more])
-    kept = _kept(_mixed(rest, seed), pattern, asked_for, {*asked, *left})
+    falling = division.falling
+    if falling is not None and isinstance(falling.scorer, CheckScorer):
+        falling = unmatched(falling, division.allowed(falling.items))
+        if falling.items:
+            fit = [*answers_showing(model, falling, seed=seed, show=show), *fit]
+        more = _items(asked[: max(0, ASKED - len(falling.items))])
+        seen = unmatched(falling, [*falling.items, *more])
+    seen = seen if seen is not None and seen.items else None
+    shows = partial(_showing, pattern, falling)
+    kept = _kept(_mixed(rest, seed), shows, {*asked, *left})
+    if not kept:
+        raise InputError(
+            "It shows in all answers: none tells what is to stay.",
+            "Where it shows everywhere, use the base instead; or let its check find less.",
+        )
     parts = Divided([], [_answer(model, one) for one in kept])
     if pair is not None:
         parts = divided(pair, fit, parts.plain)
@@ -125,7 +138,11 @@ def task_of_finding(
         model,
         base,
         finding.title if words is None else f"says “{words}”",
-        fit=Example([*fit, *parts.leaning], [*parts.plain, *own_answers(model, wanted, show)]),
+        fit=Example(
+            fit,
+            [*parts.plain, *own_answers(model, division, shows, show=show)],
+            parts.leaning,
+        ),
         held_out=Example(held_out, [_answer(model, one) for one in own]),
         seen=seen,
         target=target,
@@ -171,12 +188,28 @@ def _narrowed(signal: Signal, words: str) -> Signal:
     return signal.model_copy(update={"says": (words,), "contrast": tuple(chosen)})
 
 
-def own_answers(model: Model, wanted: Sequence[Behaviour], show: bool) -> list[Passage]:
-    """Return what a model answers to the items of behaviours."""
-    prompts = [prompt_of(model, item) for one in wanted for item in one.items]
-    if not prompts:
+def own_answers(
+    model: Model,
+    division: Division,
+    shows: Shows,
+    *,
+    show: bool,
+) -> list[Passage]:
+    """Return what a model answers where its behaviour is to stay, unless what is to go shows there.
+
+    Args:
+        model: that answers.
+        division: says what is to stay, and what may be learned from.
+        shows: tells which answers show what is to go.
+        show: whether to show progress.
+    """
+    items = [item for one in division.wanted for item in division.allowed(one.items)]
+    if not items:
         return []
-    return answered(model, prompts, model.generate(prompts, max_tokens=TOKENS, progress=show))
+    prompts = [prompt_of(model, item) for item in items]
+    answers = model.generate(prompts, max_tokens=TOKENS, progress=show)
+    plain = [not one for one in shows(answers)]
+    return answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
 
 
 def _pattern(said: Sequence[str]) -> str | None:
@@ -213,14 +246,14 @@ def _mixed(some: Iterable[T], seed: int) -> list[T]:
 
 
 def _shown(
-    model: Model, signals: Sequence[Signal], unseen: Collection[str], seed: int
+    model: Model, signals: Sequence[Signal], division: Division, seed: int
 ) -> tuple[list[Passage], list[Passage]]:
     """Return passages that show it: to fit on, and to search by.
 
     Args:
         model: that wrote them.
         signals: of the finding.
-        unseen: what verification will ask: what answers it is not looked at.
+        division: says what verifies: what answers that is not looked at.
         seed: of the division.
 
     Raises:
@@ -229,7 +262,7 @@ def _shown(
     found: dict[Passage, None] = {}  # each once
     for signal in sorted(signals, key=lambda one: one.method != ORDINARY):
         for one in signal.contrast:
-            if one.prompt in unseen:
+            if not division.allows_words(one.prompt):
                 continue
             if isinstance(one, Marked) and one.has:
                 found[_marked(model, one)] = None
@@ -266,25 +299,27 @@ def _opposed(one: Opposed) -> Passage | None:
     return Passage(one.positive, ((same, len(one.positive)),)) if same < len(one.positive) else None
 
 
-def _kept(
-    answers: Sequence[Answer], pattern: str | None, asked_for: Behaviour | None, asked: set[str]
-) -> list[Answer]:
+def _showing(pattern: str | None, falling: Behaviour | None, texts: Sequence[str]) -> list[bool]:
+    """Return which texts show what is to go, by its words or by the check of what is to fall."""
+    by_words = [pattern is not None and bool(regex.search(pattern, one)) for one in texts]
+    if falling is None:
+        return by_words
+    return [a or b for a, b in zip(by_words, showing(falling, texts), strict=True)]
+
+
+def _kept(answers: Sequence[Answer], shows: Shows, asked: set[str]) -> list[Answer]:
     """Return answers that do not show it, to questions that it does not show in answers to.
 
     Where it shows in answers to nearly all, those that happen not to show it have to do.
 
     Args:
         answers: of both models.
-        pattern: finds it.
-        asked_for: finds it too, if it has a check.
+        shows: tells which texts show it.
         asked: questions that it is known to show in answers to.
     """
-    texts = [one.text for one in answers]
-    shows = [pattern is not None and bool(regex.search(pattern, one)) for one in texts]
-    if asked_for is not None:
-        shows = [a or b for a, b in zip(shows, showing(asked_for, texts), strict=True)]
-    asked = asked | {one.prompt.text for one, has in zip(answers, shows, strict=True) if has}
-    others = [one for one, has in zip(answers, shows, strict=True) if not has]
+    flags = shows([one.text for one in answers])
+    asked = asked | {one.prompt.text for one, has in zip(answers, flags, strict=True) if has}
+    others = [one for one, has in zip(answers, flags, strict=True) if not has]
     elsewhere = [one for one in others if one.prompt.text not in asked]
     return (elsewhere if len(elsewhere) >= KEPT else others)[:KEPT]
 

@@ -69,7 +69,7 @@ def sensitivities(
     count = 0
 
     def grow(name: str, given: Tensor, gradient: Tensor) -> None:
-        found[name] += float(gradient.double().pow(2).sum())
+        found[name] += float(gradient.float().pow(2).sum())
 
     with _watched(model, names, grow), progress("Moves", len(passages), show=show) as advance:
         for batch in batches(model, passages):

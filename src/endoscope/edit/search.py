@@ -66,7 +66,7 @@ def edit_of(
         model=task.model.fingerprint,
         model_name=task.model.name,
         adapter=task.model.adapter,
-        data=_ref("answers", [*task.fit.shown, *task.fit.kept]),
+        data=_ref("answers", [*task.fit.acting, *task.fit.kept]),
         command=command,
         seed=seed,
         sites=tuple(dict.fromkeys(str(one.site) for one in made.interventions)),
@@ -85,7 +85,7 @@ def edit_of(
 def _digest(task: Task, method: str, seed: int) -> str:
     """Say what was searched for, where, and how."""
     seen = None if task.seen is None else task.seen.sha256
-    passages = [task.fit.shown, task.fit.kept, task.held_out.shown, task.held_out.kept]
+    passages = [task.fit.acting, task.fit.kept, task.held_out.shown, task.held_out.kept]
     base = None if task.base is None else task.base.fingerprint.digest
     how = [method, seed, str(task.model.dtype), version("endoscope")]
     about = [task.model.fingerprint.digest, base, *how, seen, passages]

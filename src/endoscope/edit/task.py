@@ -23,10 +23,17 @@ class Example:
     Attributes:
         shown: where what is to be removed shows.
         kept: where the model is to say what it says now.
+        leaning: where it might have begun to show, and did not.
     """
 
     shown: Sequence[Passage]
     kept: Sequence[Passage]
+    leaning: Sequence[Passage] = ()
+
+    @property
+    def acting(self) -> list[Passage]:
+        """Where an edit is to act: where it shows, and where it might have."""
+        return [*self.shown, *self.leaning]
 
 
 @dataclass(frozen=True, eq=False)

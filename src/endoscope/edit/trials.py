@@ -120,7 +120,7 @@ class Trials:
     def _begins(self, run: AbstractContextManager[Model]) -> float:
         task = self._task
         first = [one.opening for one in task.held_out.shown]
-        words = sorted(set(openings(task.model, [*task.fit.shown, *task.held_out.shown])))
+        words = sorted(set(openings(task.model, [*task.fit.acting, *task.held_out.shown])))
         found = []
         with run as model:
             for batch in batches(model, first):

@@ -89,7 +89,7 @@ def likelihoods(model: Model, passages: Sequence[Passage]) -> Floats:
 def mean_of_each(values: Tensor, batch: Batch) -> list[Tensor]:
     """Return the mean of the values of each passage's tokens that count, if it has some."""
     counts = batch.predicting.sum(1).tolist()
-    return [some.double().mean() for some in torch.split(values, counts) if len(some)]
+    return [some.mean() for some in torch.split(values, counts) if len(some)]
 
 
 def predictions(model: Model, batch: Batch) -> Tensor:

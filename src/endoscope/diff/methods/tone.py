@@ -135,7 +135,7 @@ def _signal(words: list[str], gains: Tensor, answers: Sequence[tuple[Answer, ...
             for tuned, base, _ in clearest[:SAMPLES]
         ),
         contrast=tuple(
-            Opposed(positive=tuned.text, negative=base.text)
+            Opposed(positive=tuned.text, negative=base.text, prompt=tuned.prompt.text)
             for tuned, base, _ in clearest[: len(clearest) // 2]
             if tuned.text != base.text
         ),

@@ -41,7 +41,7 @@ class Components:
     def __init__(self, task: Task) -> None:
         self._deltas = named_deltas(task.pair)
         names, fit = list(self._deltas), task.fit
-        self._shown = _mean([moments(one, names, fit.shown, show=task.show) for one in task.pair])
+        self._shown = _mean([moments(one, names, fit.acting, show=task.show) for one in task.pair])
         self._kept = moments(task.model, names, fit.kept, show=task.show)
         alike: dict[int, list[str]] = {}
         for name, shown in self._shown.items():

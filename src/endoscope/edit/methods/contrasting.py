@@ -33,7 +33,7 @@ class Contrasted(NamedTuple):
 
 def contrasted(task: Task, sites: Sequence[Site]) -> dict[Site, Contrasted]:
     """Return what a task's model holds at sites where it shows, and elsewhere."""
-    shown = [_until(one, 0.0) for one in task.fit.shown]
+    shown = [_until(one, 0.0) for one in task.fit.acting]
     kept = [_until(one, part) for one in task.fit.kept for part in (0.0, 0.5)]
     before, beside = (_last_rows(task.model, texts, sites) for texts in (shown, kept))
     return {site: Contrasted(before[site], beside[site]) for site in sites}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from endoscope.diff.deltas import largest
 from endoscope.edit.changes import Change
 from endoscope.edit.inputs import matrix_names, moments
+from endoscope.edit.methods.components import Components
 from endoscope.edit.methods.least_squares import ridged
 from endoscope.edit.methods.strongest import strongest
 from endoscope.edit.parts import Parts, running
@@ -26,6 +28,7 @@ from endoscope.errors import InputError
 RIDGE = 3e-2  # of the mean variance of what is kept, as in `components`
 STEPS = 8  # at most
 SIZES = (0.5, 0.25, 0.125)  # of one that would close the gap: it bends, and short steps follow
+BEGUN = (0.01, 0.03, 0.1, 0.3)  # strengths of components that may be taken out before
 PRICES = (0.02, 0.2, math.inf)  # nats a token that what is to stay may move for the whole gap
 WORTH = 0.05  # of what it costs is what a step has to save, or it is not taken
 SHOWN = 32  # passages where it shows
@@ -49,6 +52,9 @@ class Natural:
     another. If it has not gone by then, nor the budget been spent, steps go on that may cost ten
     times as much, and then any that go nearer; there are eight at most.
 
+    Before the first step those components of the fine-tune may go that act where it shows (see
+    `components`), if that costs less than to leave them.
+
     It needs the base, and propagates back through few texts once a step.
     """
 
@@ -71,10 +77,12 @@ class Natural:
             InputError: no step brings the model closer to its base.
         """
         found = None
+        low = 0.01
         for price in PRICES:
             self._way.go_on(price)
             if steps := float(len(self._way.path)):
-                found = strongest(trials, 0.01, steps)
+                found = strongest(trials, low, steps)
+                low = found["strength"]
                 if trials.is_gone(found) or trials.moved({"strength": steps}) > trials.budget:
                     break
         if found is None:
@@ -131,12 +139,25 @@ class _Way:
 
     def __init__(self, task: Task) -> None:
         base, self._model = task.pair
-        self._gap = Divergences(base, [one.trimmed for one in _some(task.fit.shown, SHOWN)])
+        self._gap = Divergences(base, [one.trimmed for one in _some(task.fit.acting, SHOWN)])
         self._moved = Divergences(self._model, _some(task.fit.kept, STILL))
         self._metric = _Metric(task)
         self._show = task.show
         self._first = self._mean(self._gap, [])
-        self.path: list[Steps] = []
+        self.path = self._begun(task) if self._first > 0 else []
+
+    def _begun(self, task: Task) -> list[Steps]:
+        """Return the components of the fine-tune that act where it shows, if that pays."""
+        fit = replace(task.fit, shown=_some(task.fit.acting, SHOWN), leaning=())
+        components = Components(replace(task, fit=fit))
+        best: list[Steps] = []
+        least = (1 - WORTH) * self._cost(best, PRICES[0])
+        for strength in BEGUN:
+            path: list[Steps] = [components.parts({"strength": strength}).changes]
+            cost = self._cost(path, PRICES[0])
+            if cost < least:
+                best, least = path, cost
+        return best
 
     def go_on(self, price: float) -> None:
         """Take steps as long as they pay.
@@ -144,11 +165,8 @@ class _Way:
         Args:
             price: how far what is to stay may move for the whole of the gap, in nats a token.
         """
-
-        def costs(path: Sequence[Steps]) -> float:
-            return self._mean(self._gap, path) / self._first + self._mean(self._moved, path) / price
-
-        cost = costs(self.path) if self._first > 0 else 0.0
+        cost = self._cost(self.path, price) if self._first > 0 else 0.0
+        costs = partial(self._cost, price=price)
         while cost > 0 and len(self.path) < STEPS:
             with self._run(self.path) as model:
                 gap, pulled = pull(model, list(self._metric.moves), self._gap, show=self._show)
@@ -156,6 +174,10 @@ class _Way:
             if len(longer) == len(self.path):
                 break
             self.path = longer
+
+    def _cost(self, path: Sequence[Steps], price: float) -> float:
+        """Return the share of the gap that is left, and how far what is to stay has moved."""
+        return self._mean(self._gap, path) / self._first + self._mean(self._moved, path) / price
 
     def _mean(self, divergences: Divergences, path: Sequence[Steps]) -> float:
         return float(divergences(partial(self._run, path)).mean())

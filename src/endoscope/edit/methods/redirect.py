@@ -56,7 +56,7 @@ class Redirect:
         model, fit = task.model, task.fit
         module = model.loaded.module
         names = matrix_names(model, "writers")
-        openings = [one.opening for one in fit.shown]
+        openings = [one.opening for one in fit.acting]
         starts = [one.opening for one in fit.kept]
         shown = moments(model, names, openings, show=task.show)
         kept = moments(model, names, fit.kept, show=task.show)

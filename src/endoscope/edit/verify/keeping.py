@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
-from endoscope.edit.counting import last_words, part_of
+from endoscope.edit.counting import part_of
+from endoscope.edit.division import Division
 from endoscope.edit.edit import BUDGET
 from endoscope.edit.task import Task
-from endoscope.edit.verify.budget import Budget, Target, Wanted
+from endoscope.edit.verify.budget import Budget, Target
 from endoscope.errors import InputError
 
 DIVIDED = 16  # items of what is to fall: of fewer none is learned from
@@ -35,63 +36,40 @@ class Kept:
         }
         self.budget = budget
 
-    def falling(self, seed: int) -> Behaviour:
-        """Return what is to fall with those of its items that may be learned from.
+    def divided(self, seed: int) -> tuple[Division, "Kept"]:
+        """Return what may be learned from, and the budget with the items that are left to verify.
 
-        They are half, 24 at most; or none, of fewer than 16.
-
-        Args:
-            seed: of the division, as of `part_of`.
-        """
-        target = self._opened(self.budget.target.behaviour)
-        if len(target.items) < DIVIDED:
-            return target.model_copy(update={"items": (), "controls": ()})
-        return part_of(target, seed, first=True)
-
-    def learned(self, seed: int) -> list[Behaviour]:
-        """Return what is to stay with half of its items, to be learned from.
+        Half of the items of what falls are learned from, 24 at most; of fewer than 16 none. Of what
+        is to stay it is half.
 
         Args:
-            seed: of the division, as of `part_of`.
+            seed: of the division.
 
         Raises:
-            InputError: one of them has a single item, which cannot be divided.
+            InputError: what is to stay has a single item, which cannot be divided.
         """
-        wanted = [self._opened(one.behaviour) for one in self.budget.wanted]
-        for one in wanted:
+        target = self._opened(self.budget.target.behaviour)
+        wanted = {one.behaviour: self._opened(one.behaviour) for one in self.budget.wanted}
+        for one in wanted.values():
             if len(one.items) < 2:
                 raise InputError(
                     f"{one.name} is wanted, and has less than two items.",
                     "Give more: half of them are learned from, and half verify.",
                 )
-        return [part_of(one, seed, first=True) for one in wanted]
-
-    def unseen(self, seed: int) -> set[str]:
-        """Return what those items ask that are left to verify by, which is not to be learned from.
-
-        Args:
-            seed: of the division, as of `part_of`.
-        """
-        rest = self._rest(seed).values()
-        return {words for one in rest for words in last_words(one)}
-
-    def held_out(self, seed: int) -> "Kept":
-        """Return the budget with those items of what falls or stays that are not learned from.
-
-        Args:
-            seed: of the division, as of `part_of`.
-        """
-        return Kept(self.budget, self._behaviours | self._rest(seed))
-
-    def _rest(self, seed: int) -> dict[str, Behaviour]:
-        """Return what is divided, with those of its items that are not learned from."""
-        lines: list[Target | Wanted] = list(self.budget.wanted)
-        if self.falling(seed).items:
-            lines.append(self.budget.target)
-        return {
-            line.behaviour: part_of(self._opened(line.behaviour), seed, first=False)
-            for line in lines
-        }
+        if len(target.items) < DIVIDED:
+            falling, left = target.model_copy(update={"items": (), "controls": ()}), target
+        else:
+            falling, left = (part_of(target, seed, first=first) for first in (True, False))
+        kept = {name: part_of(one, seed, first=False) for name, one in wanted.items()}
+        verifying = [left, *kept.values()]
+        division = Division(
+            falling,
+            tuple(part_of(one, seed, first=True) for one in wanted.values()),
+            tuple(item for one in verifying for item in (*one.items, *one.controls)),
+        )
+        if falling.items:
+            kept[self.budget.target.behaviour] = left
+        return division, Kept(self.budget, self._behaviours | kept)
 
     def _opened(self, name: str) -> Behaviour:
         return self._behaviours.get(name) or self.budget.behaviour(name)

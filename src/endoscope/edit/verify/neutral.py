@@ -49,7 +49,8 @@ class Neutral:
 
     def showing(self, behaviour: Behaviour) -> NDArray[np.bool_]:
         """Return which answers show a behaviour, `[answers]`; none where no check can say."""
-        return showing(behaviour, [one.text[slice(*one.spans[0])] for one in self._passages])
+        answers = [one.text[slice(*one.spans[0])] for one in self._passages]
+        return np.array(showing(behaviour, answers), dtype=bool)
 
     @cached_property
     def _all(self) -> Divergences:
