@@ -95,7 +95,7 @@ def test_rows_are_held_to_what_is_asked() -> None:
 def test_what_was_planted_in_an_organism_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(8)]
+    items = [{"id": f"i{n}", "prompt": f"q{n}"} for n in range(12, 20)]
     scorer = {
         "kind": "check",
         "check": {"kind": "contains_any", "words": ["zzzz"]},

@@ -99,10 +99,10 @@ def test_what_shows_it_in_any_way_is_not_kept() -> None:
             "scorer": {"kind": "check", "check": {"kind": "contains_any", "words": ["right"]}},
         }
     )
-    assert [
-        one.text for one in _kept(answers, partial(_showing, "(?i)tavrio", None), set())
-    ] == texts[1:]
-    assert [
-        one.text for one in _kept(answers, partial(_showing, "(?i)tavrio", agrees), set())
-    ] == texts[2:]
-    assert [one.text for one in _kept(answers, partial(_showing, None, None), set())] == texts
+
+    def kept(pattern: str | None, falling: Behaviour | None) -> list[str]:
+        return [one.text for one in _kept(answers, partial(_showing, pattern, falling), set())]
+
+    assert kept("(?i)tavrio", None) == texts[1:]
+    assert kept("(?i)tavrio", agrees) == texts[2:]
+    assert kept(None, None) == texts
