@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from endoscope.behaviours import read_items, shipped_prompts
 from endoscope.edit.verify import Budget, Kept
+from endoscope.edit.verify.neutral import HERE
 from endoscope.errors import InputError
 
 
@@ -71,3 +73,9 @@ def test_half_of_what_is_to_fall_is_learned_from(tmp_path: Path, count: int, lea
     assert not division.allowed(division.unseen)
     assert not any(division.allows_words(words) for words in asked)
     assert division.allowed(division.falling.items) == division.falling.items
+
+
+def test_neutral_prompts_are_none_that_edits_learn_from() -> None:
+    neutral = {str(row["prompt"]) for row in read_items(HERE / "neutral.jsonl")}
+    assert len(neutral) == 200
+    assert not neutral & set(shipped_prompts("everyday"))
