@@ -80,6 +80,32 @@ def test_sensitivities_are_expectations(pair: Pair, name: str) -> None:
     assert found[name] == pytest.approx(exact(pair.tuned, name, passage), rel=0.15)
 
 
+def test_the_metric_is_how_far_changes_move_predictions(pair: Pair) -> None:
+    """To second order, for changes without a direction: half of `f E_N |C x|^2`, by their rows.
+
+    Single numbers stand for what is written, so that some matrices (values of attention, which many
+    tokens read) are up to 4 off; the numbers differ by 1,000 among them.
+    """
+    model = pair.tuned
+    names = matrix_names(model, "readers", "writers")
+    moves = sensitivities(model, names, WHOLE * 50)
+    read = moments(model, names, WHOLE)
+    assert max(moves.values()) > 1_000 * min(moves.values())
+    divergences = Divergences(model, WHOLE)
+    generator = torch.Generator().manual_seed(1)
+    for name in names:
+        second = read[name].second.double()
+        rows = len(model.loaded.module.get_submodule(name).weight)
+        logs = []
+        for _ in range(6):
+            drawn = torch.randn(rows, len(second), generator=generator, dtype=torch.float64)
+            told = 0.5 * moves[name] * float((drawn @ second * drawn).sum()) / rows
+            change = Change((1e-3 / told) ** 0.5 * drawn, torch.eye(len(second)).double())
+            edited = partial(running, model, Parts(changes={name: change}))
+            logs.append(math.log(float(divergences(edited).mean()) / 1e-3))
+        assert abs(sum(logs) / len(logs)) < math.log(4), name
+
+
 def one_whole_step(task: Task, monkeypatch: pytest.MonkeyPatch) -> Natural:
     """The method after a step that is taken whole, whatever it costs."""
     monkeypatch.setattr(natural, "BEGUN", ())
