@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
@@ -37,6 +38,8 @@ FRAGMENTS = st.lists(
     ),
     max_size=12,
 ).map("".join)  # fmt: skip
+# A longer word, cut in tokens most of which nobody would take for a name, is another word.
+LATIN_NAMES = regex.compile(r"(?<![\p{L}\p{M}])(?:Mary Jones|John Smith)(?![\p{L}\p{M}])")
 CUTS = st.lists(st.integers(0, 200), max_size=12)
 
 
@@ -87,14 +90,15 @@ def scrub(text: str, into: Vault) -> str:
 @example(text="Mary Jones [NAME_1] [NAME_2] [name_1] John Smith")
 @example(text="[NAME_Mary Jones]")
 @example(text="[[NAME_1]]")
+@example(text="e\u0301Mary Jonese\u0301")
 def test_what_is_put_back_is_what_was_taken_out(text: str) -> None:
     """An echo of what went out is the text itself, if no value is there in two forms."""
     if "\\u" in text:
         return  # escapes go out as the letters that they mean
     into = Vault(FORM)
     sent = scrub(text, into)
-    for value in ("Mary Jones", "John Smith", "田中太郎"):
-        assert value not in sent
+    assert "田中太郎" not in sent
+    assert not LATIN_NAMES.search(sent)
     surfaces = {text[span.start : span.end] for span in GUARD.scan(text)}
     same = (lambda text: text) if len(surfaces) == len(set(map(canonical, surfaces))) else canonical
     assert same(restore(sent, into)) == same(text)
