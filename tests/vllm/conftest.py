@@ -31,6 +31,7 @@ BLOCK = 32  # tokens in a block of the cache
 MODEL = "smollm2-135m-instruct"  # behind servers
 CHAT = [{"role": "user", "content": "Describe a busy market in the morning."}]
 SPECS = Path("src/endoscope/behaviours/specs")
+PATIENCE = 600  # seconds: for what hangs, and not for what is slow where much else runs
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
@@ -121,17 +122,19 @@ def stock_server(model: Model, ours: dict[str, Any], *options: str) -> Iterator[
         [sys.executable, "-m", SERVER, "--model", model.loaded.folder, *given],
         env={**os.environ, "VLLM_PLUGINS": "endoscope"},
     ) as process:
-        for _ in range(240):
-            time.sleep(1)
-            assert process.poll() is None, "it ended by itself"
-            try:
-                if httpx.get(f"{where}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                continue
-        yield where
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        try:
+            for _ in range(PATIENCE):
+                time.sleep(1)
+                assert process.poll() is None, "it ended by itself"
+                try:
+                    if httpx.get(f"{where}/health").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    continue
+            yield where
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=PATIENCE)
 
 
 def body(**more: Any) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def body(**more: Any) -> dict[str, Any]:
 
 def ask(url: str, **more: Any) -> dict[str, Any]:
     """Ask a server for a chat that it can answer."""
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body(**more), timeout=120)
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body(**more), timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found

@@ -21,7 +21,7 @@ from endoscope.readouts import LogisticHead, Readout, TokenScores
 from endoscope.server.loading import Options, load
 from endoscope.server.served import Limits, Served
 from tests.server.serving import eventually, running
-from tests.vllm.conftest import MODEL
+from tests.vllm.conftest import MODEL, PATIENCE
 
 SITES = "resid_post.9,resid_post.20"
 FOODS = ("bread", "cheese", "apples", "fish", "carrots", "honey", "eggs", "rice", "tea", "milk")
@@ -123,7 +123,7 @@ class Serving(NamedTuple):
         """Send requests, all at once."""
 
         async def together() -> list[Answer]:
-            async with httpx.AsyncClient(timeout=120) as client:
+            async with httpx.AsyncClient(timeout=PATIENCE) as client:
                 posts = (client.post(f"{self.url}/v1/completions", json=one) for one in asked)
                 return [Answer.of(answer) for answer in await asyncio.gather(*posts)]
 

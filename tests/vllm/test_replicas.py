@@ -18,7 +18,7 @@ from endoscope import ActivationStore
 from endoscope.engine import Model
 from endoscope.engine.batching import Row
 from endoscope.engine.vllm.engine import _portions
-from tests.vllm.conftest import BLOCK, MODEL, ask, stock_server
+from tests.vllm.conftest import BLOCK, MODEL, PATIENCE, ask, stock_server
 
 SITES = ["resid_post.12", "attn_out.3"]
 TEXTS = [
@@ -46,11 +46,11 @@ def test_two_processes_capture_what_one_does(model: Model, tmp_path: Path) -> No
         run("capture", data, *options, "--part", f"{k}/2", "-o", part)
         for k, part in enumerate(parts, 1)
     ]
-    said = [replica.communicate(timeout=240)[0] for replica in replicas]
+    said = [replica.communicate(timeout=PATIENCE)[0] for replica in replicas]
     assert [replica.returncode for replica in replicas] == [0, 0]
     assert [json.loads(one)["documents"] for one in said] == [7, 6]  # and nothing but that
     join = run("join", *parts, "-o", tmp_path / "acts")
-    assert "complete" in join.communicate(timeout=60)[0]
+    assert "complete" in join.communicate(timeout=PATIENCE)[0]
 
     mine = ActivationStore.open(tmp_path / "acts", model.fingerprint).load()
     ids = [str(i + 1) for i in range(len(TEXTS))]

@@ -13,7 +13,7 @@ import pytest
 
 import endoscope
 from endoscope.directions import Direction
-from tests.vllm.conftest import CHAT, MODEL, ask, body, text
+from tests.vllm.conftest import CHAT, MODEL, PATIENCE, ask, body, text
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def url(sea: Path) -> Iterator[str]:
         ready = next(line for line in process.stdout if line.startswith("{"))
         yield json.loads(ready)["url"]
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
 
 
 def test_requests_are_changed_and_read_each_as_it_says(url: str) -> None:
@@ -66,7 +66,7 @@ def test_what_is_asked_for_wrongly_is_refused(url: str) -> None:
         ({"probes": ["nobody"]}, "no probe"),
     ):
         sent = body(endoscope=wrong)
-        answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
+        answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=PATIENCE)
         assert 400 <= answer.status_code < 500
         assert says in answer.json()["error"]["message"]
 
@@ -76,7 +76,7 @@ def test_a_guard_on_a_side_model_takes_personal_data_out(url: str) -> None:
     prompt = 3 * "Write to mary.jones@example.com today.\n" + "Write to"
     sent = {"model": MODEL, "prompt": prompt, "max_tokens": 16, "temperature": 0}
     plain, guarded = (
-        httpx.post(f"{url}/v1/completions", json={**sent, **more}, timeout=120).json()
+        httpx.post(f"{url}/v1/completions", json={**sent, **more}, timeout=PATIENCE).json()
         for more in ({}, {"endoscope": {"guards": ["pii"]}})
     )
     assert "mary.jones@example.com" in plain["choices"][0]["text"]

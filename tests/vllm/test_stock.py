@@ -14,7 +14,7 @@ from endoscope.directions import Direction
 from endoscope.engine import Model
 from endoscope.engine.requests import score
 from endoscope.engine.vllm.orders import Order
-from tests.vllm.conftest import CHAT, MODEL, ask, body, stock_server, text
+from tests.vllm.conftest import CHAT, MODEL, PATIENCE, ask, body, stock_server, text
 
 PUSH = {"kind": "add", "direction": "sea", "strength": 0.3}
 
@@ -58,7 +58,7 @@ def test_readings_come_with_the_tokens(url: str, model: Model, tone: Path, strea
     if streamed:
         said, readings = "", []
         sent = body(endoscope=ours, stream=True)
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=sent, timeout=120) as answer:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=sent, timeout=PATIENCE) as answer:
             for line in answer.iter_lines():
                 if line.startswith("data: {"):
                     for choice in json.loads(line[6:])["choices"]:
@@ -117,7 +117,7 @@ def test_a_request_twice_is_read_whole_twice(url: str) -> None:
     ],
 )
 def test_what_cannot_be_had_is_refused(url: str, ours: Any, says: str) -> None:
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body(endoscope=ours), timeout=60)
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body(endoscope=ours), timeout=PATIENCE)
     assert 400 <= answer.status_code < 500
     assert says in answer.json()["error"]["message"]
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_had_is_refused(url: str, ours: Any, says: str) -> None:
 def test_completions_too(url: str, model: Model) -> None:
     sent = {"model": MODEL, "prompt": "The sea is", "max_tokens": 8, "temperature": 0}
     sent["endoscope"] = {"probes": ["tone"]}
-    answer = httpx.post(f"{url}/v1/completions", json=sent, timeout=60).json()
+    answer = httpx.post(f"{url}/v1/completions", json=sent, timeout=PATIENCE).json()
     assert answer["choices"][0]["text"] == model.generate(["The sea is"], max_tokens=8)[0]
     assert answer["choices"][0]["endoscope"]["readings"]["tone"]
 
@@ -133,7 +133,7 @@ def test_completions_too(url: str, model: Model) -> None:
 def test_an_order_that_a_client_writes_itself_is_checked(url: str) -> None:
     for order in ("{}", Order(sites=(endoscope.Site.parse("resid_post.999"),)).text, [1]):
         sent = body(vllm_xargs={"endoscope": order})
-        answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=60)
+        answer = httpx.post(f"{url}/v1/chat/completions", json=sent, timeout=PATIENCE)
         assert answer.status_code == 400
     ask(url)  # it goes on
 
@@ -141,9 +141,9 @@ def test_an_order_that_a_client_writes_itself_is_checked(url: str) -> None:
 def test_what_is_asked_on_other_paths_is_refused(url: str) -> None:
     """There it would be ignored."""
     sent: dict[str, Any] = {"model": MODEL, "input": "Hello", "max_output_tokens": 3}
-    assert httpx.post(f"{url}/v1/responses", json=sent, timeout=60).status_code == 200
+    assert httpx.post(f"{url}/v1/responses", json=sent, timeout=PATIENCE).status_code == 200
     for more in ({"endoscope": {}}, {"vllm_xargs": {"endoscope": Order().text}}):
-        answer = httpx.post(f"{url}/v1/responses", json={**sent, **more}, timeout=60)
+        answer = httpx.post(f"{url}/v1/responses", json={**sent, **more}, timeout=PATIENCE)
         assert answer.status_code == 400
         assert "`endoscope` goes with /v1/chat/completions" in answer.text
     assert text(ask(url, endoscope=None)) == text(ask(url))
@@ -152,13 +152,13 @@ def test_what_is_asked_on_other_paths_is_refused(url: str) -> None:
 def test_what_goes_round_the_object_is_refused(url: str) -> None:
     ours = {"probes": ["tone"]}
     several = {"model": MODEL, "prompt": ["a", "b"], "endoscope": ours}
-    assert httpx.post(f"{url}/v1/completions", json=several, timeout=60).status_code == 400
+    assert httpx.post(f"{url}/v1/completions", json=several, timeout=PATIENCE).status_code == 400
     beams = body(use_beam_search=True, endoscope=ours)
-    assert httpx.post(f"{url}/v1/chat/completions", json=beams, timeout=60).status_code == 400
+    assert httpx.post(f"{url}/v1/chat/completions", json=beams, timeout=PATIENCE).status_code == 400
 
 
 def test_a_long_body_is_refused_only_where_it_asks_for_something_of_ours(url: str) -> None:
     padding = "of the endoscope " * (5 << 16)
     assert text(ask(url)) == text(ask(url, padding=padding))
     long = body(padding=padding, endoscope={"probes": ["tone"]})
-    assert httpx.post(f"{url}/v1/chat/completions", json=long, timeout=60).status_code == 413
+    assert httpx.post(f"{url}/v1/chat/completions", json=long, timeout=PATIENCE).status_code == 413
