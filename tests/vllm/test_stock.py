@@ -58,7 +58,8 @@ def test_readings_come_with_the_tokens(url: str, model: Model, tone: Path, strea
     if streamed:
         said, readings = "", []
         sent = body(endoscope=ours, stream=True)
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=sent, timeout=PATIENCE) as answer:
+        where = f"{url}/v1/chat/completions"
+        with httpx.stream("POST", where, json=sent, timeout=PATIENCE) as answer:
             for line in answer.iter_lines():
                 if line.startswith("data: {"):
                     for choice in json.loads(line[6:])["choices"]:
