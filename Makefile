@@ -96,19 +96,20 @@ SERVER_TESTS = $(addprefix tests/vllm/test_,guards.py replicas.py serve.py stock
 # Once more on vLLM's V2 runner, whose kernels are interpreted where there is no GPU.
 V2_TESTS = $(addprefix tests/vllm/test_,v2.py pieces.py cache.py finite.py)
 
-# Two at once: what they do most is start engines, which keeps one core busy.
+# Two at once, with one thread each: threads of several engines wait for each other's cores.
+test-vllm: export OMP_NUM_THREADS = 1
 test-vllm: vllm ## the tests of the vLLM engine, in its environment
 	$(MAKE) --jobs 2 --output-sync=target test-vllm-v1 test-vllm-servers test-vllm-v2
 
 test-vllm-v1:
-	.vllm/bin/python -m pytest tests/vllm $(addprefix --ignore=,$(SERVER_TESTS))
+	.vllm/bin/python -m pytest --durations=8 tests/vllm $(addprefix --ignore=,$(SERVER_TESTS))
 
 test-vllm-servers:
-	.vllm/bin/python -m pytest $(SERVER_TESTS)
+	.vllm/bin/python -m pytest --durations=8 $(SERVER_TESTS)
 
 test-vllm-v2:
 	PYTHONPATH=tests/vllm/interpreted TRITON_INTERPRET=1 VLLM_USE_V2_MODEL_RUNNER=1 \
-	.vllm/bin/python -m pytest $(V2_TESTS)
+	.vllm/bin/python -m pytest --durations=8 $(V2_TESTS)
 
 bench-tables: install ## write the benchmark tables of the documentation from bench/results
 	$(BIN)/python docs/benchmarks.py
