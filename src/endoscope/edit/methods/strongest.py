@@ -26,16 +26,14 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     def at(strength: float) -> dict[str, float]:
         return {**others, "strength": float(f"{strength:.3g}")}  # as it is told, so it is done
 
-    def is_allowed(strength: float) -> bool:
-        return trials.moved(at(strength)) <= trials.most
+    def within(most: float, low: float) -> float:
+        return _greatest(lambda strength: trials.moved(at(strength)) <= most, low, high)
 
-    strength = within = _greatest(is_allowed, low, high)
+    strength = least = within(trials.most, low)
     while not trials.is_gone(at(strength)):
         if strength >= high:
-            return at(within)
+            return at(within(trials.budget, least))
         strength = min(high, STRONGER * strength)
-        if trials.moved(at(strength)) <= trials.budget:
-            within = strength
     return at(strength)
 
 
