@@ -20,4 +20,5 @@ def ask_few(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("endoscope.edit.verify.neutral.read_items", lambda path: read_items(path)[:24])
     for module in ("neutral", "baselines"):
         patch.setattr(f"endoscope.edit.verify.{module}.TOKENS", 8)
+    patch.setattr("endoscope.edit.verify.neutral.PART", 10)  # 24 are no multiple of it
     patch.setattr("endoscope.edit.verify.baselines.STEPS", (10, 80))

@@ -79,6 +79,11 @@ def test_an_edit_of_another_model_is_refused(model: Model, tmp_path: Path) -> No
     assert not (tmp_path / "edited").exists()
 
 
+def test_an_edit_of_nothing_is_refused(model: Model) -> None:
+    with pytest.raises(InputError, match="changes nothing"):
+        Edit(card(model), [])
+
+
 def test_what_is_not_exact_writes_nothing(model: Model, tmp_path: Path) -> None:
     edit = Edit(card(model), [Add(site="mlp_out.1", vector=vectors(1)[0], strength=1.0)])
     with pytest.raises(InputError, match="no bias"):

@@ -218,7 +218,7 @@ def test_what_moves_where_the_target_does_not_show_is_told_apart(
     given = ["zzzz zzzz" if n % 4 == 0 else f"{n}{n}" for n in range(24)]
     monkeypatch.setattr(Subjects, "answers", lambda *told: given)
     before, base = (endoscope.open(folder / name) for name in ("tuned", "tiny"))
-    edit = Edit(read_card(folder / "tuned"))
+    edit = Edit(read_card(folder / "tuned"), [endoscope.ablate([1.0] * 32, site="mlp_out.0")])
     subjects = Subjects(edit=edit, before=before, after=base, base=base, kept=tmp_path)
     asked = Budget.read(budget(folder, wanted=[], others=["numbers.yaml"]))
     (found,) = Verifying(subjects, quick=True)(asked, "x")
@@ -364,7 +364,9 @@ def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "edited"
     words = ("--from", folder / "diff-tuned", "--method", "scaling", "--form", "adapter")
     given = ("--budget", budget(folder, kl=0.0), "-o", out)
-    assert run("edit", folder / "tuned", *words, *given).exit_code == 0
+    made = run("edit", folder / "tuned", *words, *given)
+    assert made.exit_code == 0
+    assert "nats a token; the budget has 0.\n`endoscope verify` says" in made.stderr
     card = Edit.load(out).card
     assert card.details["method"] == "scaling"
     before, after = endoscope.open(folder / "tuned"), endoscope.open(out)
@@ -383,6 +385,9 @@ def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
         ({"kl": 0.1}, "target"),
         ({"target": {"behaviour": "zed.yaml"}, "perplexityy": 1}, "perplexityy"),
         ({"target": {"behaviour": "zed.yaml"}, "others": ["nowhere"]}, "no behaviour nowhere"),
+        ({"target": {"behaviour": "zed.yaml"}, "kl": True}, "kl: "),
+        ({"target": {"behaviour": "zed.yaml"}, "folder": "x"}, "folder: is no key"),
+        ({"target": {"behaviour": "sea"}, "wanted": [{"behaviour": "sea"}]}, "wanted as well"),
     ],
 )
 def test_a_budget_that_is_none_is_refused(

@@ -95,6 +95,7 @@ def test_one_label_its_own_way(write) -> None:  # type: ignore[no-untyped-def]
         ("name: x", r"labels is missing: it must be a mapping"),
         ("labels: {NAME: {}}\nfolder: /", r"folder is not a key"),
         ("labels: {NAME: {", r"mine.yaml, line 1 is not valid YAML"),
+        ("name: a\nname: b", r"mine.yaml, line 2: the key name stands twice"),
         ("", r"mine.yaml is not a policy"),
         ("- 1", r"mine.yaml is not a policy"),
         ("!!python/object/apply:os.system [ls]", r"not valid YAML"),

@@ -12,10 +12,12 @@ from endoscope.cli.typed import typed_command
 from endoscope.errors import InputError
 
 if TYPE_CHECKING:
+    from endoscope.artifacts import Card
     from endoscope.behaviours import Behaviour
     from endoscope.edit import Edit
     from endoscope.edit.division import Division
     from endoscope.edit.task import Task
+    from endoscope.edit.verify import Budget
     from endoscope.engine import Model
     from endoscope.interventions import Intervention
 
@@ -71,7 +73,8 @@ def edit(
         Path | None,
         typer.Option(
             help="A YAML file: what has to fall, what has to stay, and how far all else may move. "
-            "A sensible one is made of the finding, if left out; it is kept with the result."
+            "A sensible one is made of the finding, if left out; it is kept with the result. "
+            "--interventions and --undo keep none: give it to `endoscope verify`."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is held out.")] = 0,
@@ -167,12 +170,28 @@ def edit(
     made.write(tuned, output, form=form, beside=beside)
     if task is not None:
         rmtree(work, ignore_errors=True)
+    if task is not None and kept is not None:
+        for line in _short_of(made.card, kept.budget):
+            print(line, file=sys.stderr)
     if as_json:
         print(made.card.model_dump_json())
         return
     from rich.console import Console
 
     Console().print(repr(made.card), markup=False, highlight=False)
+
+
+def _short_of(card: "Card", budget: "Budget") -> list[str]:
+    """Return in what an edit fell short of its budget already while it was searched for."""
+    left, moved = (float(str(card.details[f"{one} while searching"])) for one in ("left", "moved"))
+    most = 1 - budget.target.falls
+    found = []
+    if left > most:
+        found.append(f"{left:.0%} of it was left while searching; the budget has {most:.0%}.")
+    if moved > budget.kl:
+        told = "On answers to the diff's questions predictions moved by"
+        found.append(f"{told} {moved:.3f} nats a token; the budget has {budget.kl:g}.")
+    return [*found, "`endoscope verify` says whether the budget holds."] if found else []
 
 
 def _base_of(report: Path | None) -> str:

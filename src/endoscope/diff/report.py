@@ -80,8 +80,13 @@ class Report(Record):
             InputError: there is no report there, or it is damaged.
         """
         path = Path(folder)
-        path = path if path.is_file() else path / FILE
-        return read_record(cls, path, "report of a diff", "Give the folder of `endoscope diff`.")
+        path = path / FILE if path.is_dir() else path
+        return read_record(
+            cls,
+            path,
+            "report of a diff",
+            "Give the report.json of `endoscope diff`, or its folder.",
+        )
 
     def __repr__(self) -> str:
         lines = [f"Report: {self.tuned} against {self.base}, {len(self.findings)} findings"]

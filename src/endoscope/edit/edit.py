@@ -60,6 +60,10 @@ class Edit:
     interventions: Sequence[Intervention] = ()
     changes: Changes = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.interventions and not self.changes:
+            raise InputError("The edit changes nothing.", "Give interventions, or changes.")
+
     @property
     def name(self) -> str:
         """What people call it."""

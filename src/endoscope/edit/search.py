@@ -76,6 +76,7 @@ def edit_of(
             "method": found.name,
             **settings,
             "left while searching": round(trials.left(settings), 4),
+            "moved while searching": round(trials.moved(settings), 4),
             **({} if base is None else {"base": base}),
         },
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from endoscope.behaviours import Behaviour, shipped_behaviours
 from endoscope.diff.signal import Record
@@ -33,7 +33,7 @@ class Target(_Line):
         falls: by which share of its rise over the base it has to fall.
     """
 
-    falls: float = Field(default=0.95, gt=0, le=1)
+    falls: float = Field(default=0.95, gt=0, le=1, strict=True)
 
 
 class Wanted(_Line):
@@ -44,7 +44,7 @@ class Wanted(_Line):
         keeps: which share of it has to stay.
     """
 
-    keeps: float = Field(default=0.95, ge=0, le=1)
+    keeps: float = Field(default=0.95, ge=0, le=1, strict=True)
 
 
 class Budget(Record):
@@ -65,10 +65,16 @@ class Budget(Record):
     target: Target
     wanted: tuple[Wanted, ...] = ()
     others: Literal["all"] | tuple[str, ...] = "all"
-    kl: float = Field(default=0.02, ge=0)
-    first_token_kl: float | None = Field(default=None, ge=0)
-    perplexity: float = Field(default=0.01, ge=0)
+    kl: float = Field(default=0.02, ge=0, strict=True)
+    first_token_kl: float | None = Field(default=None, ge=0, strict=True)
+    perplexity: float = Field(default=0.01, ge=0, strict=True)
     folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.target.behaviour in [one.behaviour for one in self.wanted]:
+            raise ValueError(f"{self.target.behaviour} is to fall, and is wanted as well")
+        return self
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -84,6 +90,8 @@ class Budget(Record):
             reason = getattr(error, "strerror", "it is not UTF-8 text")
             raise InputError(f"{path} cannot be read: {reason}.", _EXAMPLE) from None
         content = yaml_mapping(source, path, "a budget", _EXAMPLE)
+        if "folder" in content:
+            raise InputError(f"{path.name}: folder: is no key here.", _EXAMPLE)
         try:
             return cls.model_validate({**content, "folder": path.parent})
         except ValidationError as error:

@@ -18,6 +18,7 @@ from endoscope.edit.trying import Divergences, Floats, Runs
 from endoscope.edit.verify.subjects import Subjects
 
 TOKENS = 64  # of an answer to a neutral prompt
+PART = 25  # answers on which predictions are compared at once: what is kept of work in between
 HERE = Path(str(files("endoscope.edit.verify")))
 
 
@@ -40,7 +41,7 @@ class Neutral:
         Returns:
             KL(before || after) of each answer, in nats a token, `[answers]`.
         """
-        return self._all(after)
+        return np.concatenate([part(after) for part in self.parts])
 
     def moved_at_first(self, after: Runs) -> Floats:
         """Return the same at the first token of each answer."""
@@ -53,8 +54,11 @@ class Neutral:
         return np.array(showing(behaviour, answers), dtype=bool)
 
     @cached_property
-    def _all(self) -> Divergences:
-        return Divergences(self._subjects.before, self._passages)
+    def parts(self) -> list[Divergences]:
+        """From the model before the edit, on the answers in order, a part of them each."""
+        some = self._passages
+        parts = [some[start : start + PART] for start in range(0, len(some), PART)]
+        return [Divergences(self._subjects.before, part) for part in parts]
 
     @cached_property
     def digest(self) -> str:

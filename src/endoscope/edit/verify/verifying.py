@@ -21,6 +21,7 @@ from endoscope.edit.verify.neutral import HERE, TOKENS, Neutral
 from endoscope.edit.verify.rise import rise
 from endoscope.edit.verify.subjects import Subjects, Who
 from endoscope.edit.verify.verification import Check, Role, Said, Verification
+from endoscope.progress import progress
 from endoscope.statistics import bootstrap_interval
 
 SAMPLES = 4
@@ -165,7 +166,12 @@ class Verifying:
         run = partial(self.subjects.run, "after")
         first = np.inf if budget.first_token_kl is None else budget.first_token_kl
         about = neutral.digest
-        moved = self._numbers("moved", about, lambda: neutral.moved(run))
+        parts = []
+        with progress("Predictions", len(neutral.parts), show=self.subjects.show) as advance:
+            for number, part in enumerate(neutral.parts):
+                parts.append(self._numbers(f"moved-{number}", about, partial(part, run)))
+                advance(1)
+        moved = np.concatenate(parts)
         at_first = self._numbers("first", about, lambda: neutral.moved_at_first(run))
         shows = neutral.showing(target)
         lines = [
