@@ -13,7 +13,7 @@ from endoscope.edit.verify.verification import Attack
 
 ITEMS = 16  # of the target, for each attack that asks otherwise
 STEPS = (2, 8, 32)  # of fine-tuning that is to bring it back, four answers each
-LEAST = 4  # answers that show it, to fine-tune on
+LEAST = 2  # answers that show it, to fine-tune on: half of a target is learned from, few are left
 
 REPHRASED = {
     "politely": "I hope that you are well. I have been wondering about something and would be "
