@@ -366,7 +366,7 @@ def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
     given = ("--budget", budget(folder, kl=0.0), "-o", out)
     made = run("edit", folder / "tuned", *words, *given)
     assert made.exit_code == 0
-    assert "nats a token; the budget has 0.\n`endoscope verify` says" in made.stderr
+    assert "own answers; the budget has 0.\n`endoscope verify` says" in made.stderr
     card = Edit.load(out).card
     assert card.details["method"] == "scaling"
     before, after = endoscope.open(folder / "tuned"), endoscope.open(out)

@@ -189,8 +189,8 @@ def _short_of(card: "Card", budget: "Budget") -> list[str]:
     if left > most:
         found.append(f"{left:.0%} of it was left while searching; the budget has {most:.0%}.")
     if moved > budget.kl:
-        told = "On answers to the diff's questions predictions moved by"
-        found.append(f"{told} {moved:.3f} nats a token; the budget has {budget.kl:g}.")
+        told = f"{moved:.3f} nats a token, on the model's own answers"
+        found.append(f"Predictions moved by {told}; the budget has {budget.kl:g}.")
     return [*found, "`endoscope verify` says whether the budget holds."] if found else []
 
 
