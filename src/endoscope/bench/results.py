@@ -89,7 +89,9 @@ def figure(value: float) -> str:
     """Write a figure with three significant digits or so."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.4f}"
 
 
 def _cpu() -> str:
