@@ -7,6 +7,7 @@ from endoscope.bench.rows import Failure, Row
 
 ROWS = [
     Row("capture", "tiny, resid_post.1", 1234.56, "limit", 1250.0, 0.98765, 0.95, 1.02, "tokens/s"),
+    Row("edit", "KL(a || b)", 0.00471, "limit", 0.02, 4.25, 4.0, 4.5, "nats"),
     Failure("capture", "tiny, resid_post.1", "nnsight", "it ended by itself (SIGKILL)"),
 ]
 
@@ -28,6 +29,7 @@ def test_tables_show_every_row(tmp_path):
     assert "| tiny, resid_post.1 | limit | 1,235 tokens/s | 1,250 tokens/s | 0.99 |" in text
     assert "0.95 – 1.02" in text
     assert "SIGKILL" in text
+    assert r"| KL(a \|\| b) | limit | 0.0047 nats |" in text
     assert "torch 2.13.0" in text
 
 

@@ -65,12 +65,13 @@ def _table(path: Path) -> str:
         "|---|---|--:|--:|--:|--:|",
     ]
     for row in rows:
+        case = row["case"].replace("|", r"\|")  # or it would end its cell
         if "error" in row:
-            out.append(f"| {row['case']} | {row['against']} | | | {row['error']} | |")
+            out.append(f"| {case} | {row['against']} | | | {row['error']} | |")
             continue
         unit = row["unit"]
         out.append(
-            f"| {row['case']} | {row['against']} | {figure(row['ours'])} {unit} "
+            f"| {case} | {row['against']} | {figure(row['ours'])} {unit} "
             f"| {figure(row['theirs'])} {unit} | {row['ratio']:.2f} "
             f"| {row['low']:.2f} – {row['high']:.2f} |"
         )
