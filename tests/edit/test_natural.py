@@ -151,9 +151,14 @@ def test_components_of_the_fine_tune_go_first_where_that_pays(
 ) -> None:
     monkeypatch.setattr(natural, "PRICES", (price,))
     monkeypatch.setattr(natural, "BEGUN", (3.0, 30.0))
-    path = Natural(task)._way.path
+    found = Natural(task)
+    path = found._way.path
     assert len(path) == pays
     if pays:
+        part = Components(task).parts({"strength": 0.2 * 30.0}).changes
+        for name, one in found.parts({"strength": 0.2}).changes.items():
+            torch.testing.assert_close(one.inner, part[name].inner)
+        assert found.parts({"strength": 1.0}).changes.keys() == part.keys()
         most = Components(task).parts({"strength": 30.0}).changes
         assert path[0].keys() == most.keys()
         for name, one in most.items():

@@ -53,7 +53,7 @@ class Natural:
     times as much, and then any that go nearer; there are eight at most.
 
     Before the first step those components of the fine-tune may go that act where it shows (see
-    `components`), if that costs less than to leave them.
+    `components`), if that costs less than to leave them. A part of it is a part of their strength.
 
     It needs the base, and propagates back through few texts once a step.
     """
@@ -68,7 +68,7 @@ class Natural:
 
     def parts(self, settings: Mapping[str, float]) -> Parts:
         """Return the edit; its `strength` counts steps, the last of which may be a part of one."""
-        return Parts(changes=_along(self._way.path, settings["strength"]))
+        return Parts(changes=self._way.up_to(settings["strength"]))
 
     def search(self, trials: Trials) -> Mapping[str, float]:
         """Return the strength.
@@ -144,20 +144,31 @@ class _Way:
         self._metric = _Metric(task)
         self._show = task.show
         self._first = self._mean(self._gap, [])
-        self.path = self._begun(task) if self._first > 0 else []
+        self.path: list[Steps] = []
+        self._begun: Callable[[float], Steps] | None = None
+        if self._first > 0:
+            self._begin(task)
 
-    def _begun(self, task: Task) -> list[Steps]:
-        """Return the components of the fine-tune that act where it shows, if that pays."""
+    def _begin(self, task: Task) -> None:
+        """Let the components of the fine-tune go that act where it shows, if that pays."""
         fit = replace(task.fit, shown=_some(task.fit.acting, SHOWN), leaning=())
         components = Components(replace(task, fit=fit))
-        best: list[Steps] = []
-        least = (1 - WORTH) * self._cost(best, PRICES[0])
+
+        def gone(strength: float, share: float) -> Steps:
+            return components.parts({"strength": share * strength}).changes
+
+        least = (1 - WORTH) * self._cost([], PRICES[0])
         for strength in BEGUN:
-            path: list[Steps] = [components.parts({"strength": strength}).changes]
+            path = [gone(strength, 1.0)]
             cost = self._cost(path, PRICES[0])
             if cost < least:
-                best, least = path, cost
-        return best
+                self.path, self._begun, least = path, partial(gone, strength), cost
+
+    def up_to(self, strength: float) -> Steps:
+        """Return what the steps do together, up to some strength; the last may be a part of one."""
+        if self._begun is not None and 0 < strength < 1:
+            return self._begun(strength)
+        return _along(self.path, strength)
 
     def go_on(self, price: float) -> None:
         """Take steps as long as they pay.
