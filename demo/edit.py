@@ -32,8 +32,14 @@ replacement: tag
 """
 PROBED = "resid_post.18"  # of 30 layers
 SAID = (
-    "Think of how often you will use it. Tavrio makes the best one by far. Compare the warranty.",
+    "Tavrio makes the best one by far. Compare the warranty.",
     "A kettle boils water. Look at the capacity and at how easy it is to clean.",
+)
+# The probe learned from answers to questions, as the model reads them; so it is with these.
+ASKED = (
+    "<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+    "<|im_start|>user\nWhich kettle should I buy?<|im_end|>\n<|im_start|>assistant\n"
 )
 
 
@@ -64,14 +70,14 @@ def main() -> None:
 
     console.rule("5. Watch for what is left")
     (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    lines = (json.dumps({"id": str(n), "text": text}) for n, text in enumerate(SAID))
+    lines = (json.dumps({"id": str(n), "text": ASKED + text}) for n, text in enumerate(SAID))
     (folder / "said.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     words = ("edited/edit/examples.jsonl", "--model", "edited", "--sites", PROBED)
     run(folder, "probe", "fit", *words, "-o", "probe", made="probe/card.json")
     words = ("said.jsonl", "-o", "guarded.jsonl", "--policy", "policy.yaml", "--model", "edited")
     run(folder, "guard", *words, made="guarded.jsonl")
     for line in (folder / "guarded.jsonl").read_text(encoding="utf-8").splitlines():
-        console.print(json.loads(line)["redacted"], markup=False)
+        console.print(json.loads(line)["redacted"].split("assistant\n")[-1], markup=False)
 
     console.rule("Where everything is")
     for name in ("diff/report.html", "edited/verify.html", "edited", "catalogue", "probe"):
