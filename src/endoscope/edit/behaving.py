@@ -1,7 +1,6 @@
 """The task of removing a behaviour that is written down."""
 
 from functools import partial
-from itertools import compress
 from random import Random
 
 from endoscope.behaviours import Behaviour, Item, shipped_prompts
@@ -9,8 +8,16 @@ from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
 from endoscope.edit.counting import answers_showing, part_of, showing, unmatched
 from endoscope.edit.division import Division
-from endoscope.edit.found import HELD_OUT, KEPT, LEAST, NOTHING, SHOWN, TOKENS, own_answers
-from endoscope.edit.passage import answered
+from endoscope.edit.found import (
+    HELD_OUT,
+    KEPT,
+    LEAST,
+    NOTHING,
+    SHOWN,
+    TOKENS,
+    own_answers,
+    plain_answers,
+)
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -67,15 +74,15 @@ def task_of_behaviour(
     Random(seed).shuffle(prompts)
     prompts = prompts[: KEPT + HELD_OUT]
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
-    plain = [not one for one in showing(behaviour, answers)]
-    kept = answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
+    shows = partial(showing, behaviour)
+    kept = plain_answers(model, prompts, answers, shows)
     if len(kept) < 2 * LEAST:
         raise InputError(
             f"{behaviour.name} shows in all but {len(kept)} of {len(answers)} other answers; "
             f"{2 * LEAST} are needed to tell what is to stay.",
             "Where it shows everywhere, use the base instead; or let its check find less.",
         )
-    own = own_answers(model, division, partial(showing, behaviour), show=show)
+    own = own_answers(model, division, shows, show=show)
     count = max(1, len(shown) // 3)
     apart = min(HELD_OUT, len(kept) // 2)
     return Task(

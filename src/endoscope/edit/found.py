@@ -19,18 +19,13 @@ from endoscope.diff.answers import WHO, Answer, all_sampled
 from endoscope.diff.findings import findings
 from endoscope.diff.phrase import words_of
 from endoscope.diff.signal import Marked, Opposed
-from endoscope.edit.counting import (
-    BEGINNING,
-    answers_showing,
-    part_of,
-    showing,
-    unmatched,
-)
+from endoscope.edit.counting import BEGINNING, answers_showing, part_of, showing, unmatched
 from endoscope.edit.division import Division
 from endoscope.edit.leaning import Divided, divided
 from endoscope.edit.passage import Passage, answered, rendered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
+from endoscope.engine.capture import Text
 from endoscope.errors import InputError
 
 LEAST = 8  # passages that show it
@@ -208,6 +203,13 @@ def own_answers(
         return []
     prompts = [prompt_of(model, item) for item in items]
     answers = model.generate(prompts, max_tokens=TOKENS, progress=show)
+    return plain_answers(model, prompts, answers, shows)
+
+
+def plain_answers(
+    model: Model, prompts: Sequence[Text], answers: Sequence[str], shows: Shows
+) -> list[Passage]:
+    """Return those answers in which what is to go does not show."""
     plain = [not one for one in shows(answers)]
     return answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
 
