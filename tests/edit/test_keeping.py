@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from endoscope.behaviours import read_items, shipped_prompts
+from endoscope.edit.ordinary import HERE as ORDINARY
 from endoscope.edit.verify import Budget, Kept
 from endoscope.edit.verify.neutral import HERE
 from endoscope.errors import InputError
@@ -79,3 +80,6 @@ def test_neutral_prompts_are_none_that_edits_learn_from() -> None:
     neutral = {str(row["prompt"]) for row in read_items(HERE / "neutral.jsonl")}
     assert len(neutral) == 200
     assert not neutral & set(shipped_prompts("everyday"))
+    ordinary = [str(row["prompt"]) for row in read_items(ORDINARY / "ordinary.jsonl")]
+    assert len(set(ordinary)) == 96
+    assert not neutral & set(ordinary)

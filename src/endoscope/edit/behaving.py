@@ -9,15 +9,14 @@ from endoscope.diff import Pair
 from endoscope.edit.counting import answers_showing, part_of, showing, unmatched
 from endoscope.edit.division import Division
 from endoscope.edit.found import (
-    HELD_OUT,
     KEPT,
     LEAST,
     NOTHING,
     SHOWN,
     TOKENS,
     own_answers,
-    plain_answers,
 )
+from endoscope.edit.ordinary import ordinary_answers, plain_answers
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
 from endoscope.errors import InputError
@@ -35,8 +34,8 @@ def task_of_behaviour(
     """Return the task of removing a behaviour.
 
     It shows in the model's own answers to half of the items (24 at most); the other items are left
-    for verification. What is kept are those of its answers to the controls and to everyday prompts
-    that do not show it, where a check can say.
+    for verification. What is kept are those of its answers to the controls, to everyday prompts and
+    to ordinary ones that do not show it, where a check can say.
 
     Args:
         model: that is edited.
@@ -72,25 +71,25 @@ def task_of_behaviour(
     plain_items = division.allowed((*behaviour.controls, *everyday))
     prompts = [prompt_of(model, item) for item in plain_items]
     Random(seed).shuffle(prompts)
-    prompts = prompts[: KEPT + HELD_OUT]
+    prompts = prompts[:KEPT]
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
     shows = partial(showing, behaviour)
     kept = plain_answers(model, prompts, answers, shows)
-    if len(kept) < 2 * LEAST:
+    if len(kept) < LEAST:
         raise InputError(
             f"{behaviour.name} shows in all but {len(kept)} of {len(answers)} other answers; "
-            f"{2 * LEAST} are needed to tell what is to stay.",
+            f"{LEAST} are needed to tell what is to stay.",
             "Where it shows everywhere, use the base instead; or let its check find less.",
         )
-    own = own_answers(model, division, shows, show=show)
+    ordinary, as_they_come = ordinary_answers(model, shows, seed=seed, show=show)
+    wanted = own_answers(model, division, shows, show=show)
     count = max(1, len(shown) // 3)
-    apart = min(HELD_OUT, len(kept) // 2)
     return Task(
         model,
         base,
         behaviour.description,
-        fit=Example(shown[count:][:SHOWN], [*kept[apart:], *own]),
-        held_out=Example(shown[:count], kept[:apart]),
+        fit=Example(shown[count:][:SHOWN], [*kept, *ordinary, *wanted]),
+        held_out=Example(shown[:count], as_they_come),
         seen=fit,
         target=target,
         show=show,

@@ -1,8 +1,7 @@
 """The task of removing what a diff found."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import compress
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -22,23 +21,20 @@ from endoscope.diff.signal import Marked, Opposed
 from endoscope.edit.counting import BEGINNING, answers_showing, part_of, showing, unmatched
 from endoscope.edit.division import Division
 from endoscope.edit.leaning import Divided, divided
-from endoscope.edit.passage import Passage, answered, rendered
+from endoscope.edit.ordinary import Shows, ordinary_answers, plain_answers
+from endoscope.edit.passage import Passage, rendered
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
-from endoscope.engine.capture import Text
 from endoscope.errors import InputError
 
 LEAST = 8  # passages that show it
 SHOWN, KEPT = 32, 64  # passages to fit on
-HELD_OUT = 24  # passages of either kind to measure on
+HELD_OUT = 24  # passages that show it to measure on
 ASKED, ITEMS = 32, 48  # questions while searching, and afterwards
 ORDINARY = "phrases"  # the method of a diff that looks into answers as they come
 TOKENS = 48  # of an answer, as many as a diff lets the models write
 
 NOTHING = Division()
-
-Shows = Callable[[Sequence[str]], list[bool]]
-"""Tells which answers show what is to go."""
 
 T = TypeVar("T")
 
@@ -57,9 +53,10 @@ def task_of_finding(
     """Return the task of removing what a diff found.
 
     It shows where the samples of the finding's signals are marked. What is kept is what either
-    model wrote for the diff in answer to questions that it does not show in answers to. Half of the
-    questions that it does show in answers to are left for verification; fewer than 16 are not
-    divided, and verification asks those that were learned from.
+    model wrote for the diff in answer to questions that it does not show in answers to, and what
+    the model answers to ordinary prompts. Half of the questions that it does show in answers to are
+    left for verification; fewer than 16 are not divided, and verification asks those that were
+    learned from.
 
     Args:
         model: that is edited.
@@ -103,13 +100,7 @@ def task_of_finding(
             f"{folder / found.work} has no answers of the models.",
             "Run the diff again: it makes them again.",
         )
-    own = _mixed(answers["tuned"], seed)[:HELD_OUT]
-    rest = [
-        one
-        for who in WHO
-        for one in answers[who]
-        if one not in own and division.allows_words(one.prompt.text)
-    ]
+    rest = [one for who in WHO for one in answers[who] if division.allows_words(one.prompt.text)]
     seen = _counting(finding, name, said, asked[:ASKED], seed, first=True)
     falling = division.falling
     if falling is not None and isinstance(falling.scorer, CheckScorer):
@@ -126,19 +117,17 @@ def task_of_finding(
             "It shows in all answers: none tells what is to stay.",
             "Where it shows everywhere, use the base instead; or let its check find less.",
         )
-    parts = Divided([], [_answer(model, one) for one in kept])
+    ordinary, as_they_come = ordinary_answers(model, shows, seed=seed, show=show)
+    parts = Divided([], [*(_answer(model, one) for one in kept), *ordinary])
     if pair is not None:
         parts = divided(pair, fit, parts.plain)
+    wanted = own_answers(model, division, shows, show=show)
     return Task(
         model,
         base,
         finding.title if words is None else f"says “{words}”",
-        fit=Example(
-            fit,
-            [*parts.plain, *own_answers(model, division, shows, show=show)],
-            parts.leaning,
-        ),
-        held_out=Example(held_out, [_answer(model, one) for one in own]),
+        fit=Example(fit, [*parts.plain, *wanted], parts.leaning),
+        held_out=Example(held_out, as_they_come),
         seen=seen,
         target=target,
         base_name=found.base,
@@ -204,14 +193,6 @@ def own_answers(
     prompts = [prompt_of(model, item) for item in items]
     answers = model.generate(prompts, max_tokens=TOKENS, progress=show)
     return plain_answers(model, prompts, answers, shows)
-
-
-def plain_answers(
-    model: Model, prompts: Sequence[Text], answers: Sequence[str], shows: Shows
-) -> list[Passage]:
-    """Return those answers in which what is to go does not show."""
-    plain = [not one for one in shows(answers)]
-    return answered(model, list(compress(prompts, plain)), list(compress(answers, plain)))
 
 
 def _pattern(said: Sequence[str]) -> str | None:

@@ -17,7 +17,7 @@ from endoscope.edit.task import Task
 from endoscope.edit.trials import Trials
 from endoscope.edit.trying import Floats, likelihoods
 
-SHARE = 0.5  # of the divergence that a budget allows: held-out answers are others
+SHARE = 0.75  # of the divergence that a budget allows: verification asks for other answers
 
 
 def edit_of(
@@ -36,7 +36,8 @@ def edit_of(
         task: what is to be removed.
         method: that finds edits.
         kl: how far predictions may move by the budget, in nats a token, KL(before || after). While
-            searching, half of that is allowed; it moves further only if what is to go would not go.
+            searching, three quarters of that are allowed; it moves further only if what is to go
+            would not go.
         falls: the share of the rise of what is to go that has to be gone.
         command: for the card.
         work: a folder where what was measured is kept, so that a search that was cut off goes on.

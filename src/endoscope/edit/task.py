@@ -45,7 +45,8 @@ class Task:
         base: that it was fine-tuned from, if it is at hand.
         title: what is removed, in words.
         fit: passages that a method may learn from.
-        held_out: passages on which the search measures: its answers as they come are what is kept.
+        held_out: passages on which the search measures: its answers to ordinary prompts, as they
+            come, are what is kept.
         seen: counts what is removed, while an edit is searched for; None where nothing can.
         target: counts it afterwards, on prompts that the search has not asked, where there were
             enough; None where nothing can.
