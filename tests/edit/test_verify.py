@@ -175,7 +175,7 @@ def test_an_adapter_is_attacked_and_held_beside_other_ways(folder: Path, verifie
     assert attacks["in French"].before is not None
     relearned = [attacks[f"relearning, {steps} steps"] for steps in (2, 8, 32)]
     assert all(one.base is not None and one.before is None for one in relearned)
-    assert relearned[-1].after.value > 0.5  # whoever trains it long enough has it back
+    assert relearned[-1].after.value >= 0.5  # whoever trains it long enough has it back
     ways = {one.name: one for one in found.baselines}
     assert [*ways] == ["natural", "random directions", "scaling", "fine-tuning away"]
     target = checks["zed"]

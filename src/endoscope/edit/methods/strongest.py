@@ -1,22 +1,21 @@
 """How strong an edit of one number is to be: as strong as it may, or as it must."""
 
 from collections.abc import Callable
-from math import exp, log, sqrt
+from math import exp, log
 
 from endoscope.edit.trials import Trials
 
 STEPS = 5  # of a bisection over the whole range
 STRONGER = 1.5  # from one try to the next, where it has not gone
-FINER = 2  # steps of a bisection between two tries, where the budget is spent
 
 
 def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[str, float]:
     """Return the strength of an edit.
 
-    It is the greatest that moves what is kept no further than it should. If what is to go has not
-    gone by then, it gets stronger until it has: that is what the edit is for, and what it costs is
-    said; beyond the budget it is no stronger than it must be. What no strength removes is paid for
-    as far as the budget goes, and no further.
+    It is the greatest that moves what is kept no further than it should; if what is to go has not
+    gone by then, no further than it may. If that is not enough either, it gets stronger until it
+    has gone: that is what the edit is for, and what it costs is said. What no strength removes is
+    paid for as far as the budget goes, and no further.
 
     Args:
         trials: measures edits that move more the stronger they are.
@@ -31,16 +30,14 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     def within(most: float, low: float) -> float:
         return _greatest(lambda strength: trials.moved(at(strength)) <= most, low, high)
 
-    strength = weaker = least = within(trials.most, low)
+    should = within(trials.most, low)
+    if trials.is_gone(at(should)):
+        return at(should)
+    strength = may = within(trials.budget, should)
     while not trials.is_gone(at(strength)):
         if strength >= high:
-            return at(within(trials.budget, least))
-        weaker, strength = strength, min(high, STRONGER * strength)
-    if weaker < strength and trials.moved(at(strength)) > trials.budget:
-        for _ in range(FINER):
-            middle = sqrt(weaker * strength)
-            gone = trials.is_gone(at(middle))
-            weaker, strength = (weaker, middle) if gone else (middle, strength)
+            return at(may)
+        strength = min(high, STRONGER * strength)
     return at(strength)
 
 
