@@ -69,7 +69,7 @@ class Task:
 
         So that a guard can watch for what an edit leaves.
         """
-        shown = ((text, spans) for text, spans in self.fit.shown)
+        shown = ((text, spans) for text, spans in (*self.fit.shown, *self.held_out.shown))
         other = ((text, ()) for text, _ in self.fit.kept)
         rows = [
             {"id": str(n), "text": text, "spans": [[*span, LABEL] for span in _joined(spans)]}
