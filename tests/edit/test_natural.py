@@ -170,7 +170,7 @@ class Told(Trials):
     """Trials whose strengths move as far as they are, and with which it goes at some strength."""
 
     def __init__(self, gone_at: float) -> None:
-        self.most, self.budget, self.gone_at = 2.0, 4.0, gone_at
+        self.budget, self.gone_at = 4.0, gone_at
 
     def moved(self, settings: Mapping[str, float]) -> float:
         return settings["strength"]
@@ -182,8 +182,8 @@ class Told(Trials):
 @pytest.mark.parametrize(
     ("gone_at", "prices", "least", "most"),
     [
-        (1.5, 1, 2.0, 2.0),  # it has gone with the first steps
-        (3.0, 2, 3.0, 4.5),  # with the next ones
+        (1.5, 1, 1.5, 2.0),  # it has gone with the first steps
+        (3.0, 2, 3.0, 4.0),  # with the next ones
         (9.0, 2, 2.0, 4.0),  # never, and the whole budget is spent
     ],
 )

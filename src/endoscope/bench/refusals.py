@@ -110,9 +110,8 @@ def _ours(model: Model, prompts: Prompts, held_out: Behaviour, options: Options)
     )
     method = Redirect(task)
     with TemporaryDirectory() as work:
-        trials = Trials(
-            task, method.parts, most=MOST, budget=MOST, gone=GONE, file=Path(work) / "trials.jsonl"
-        )
+        file = Path(work) / "trials.jsonl"
+        trials = Trials(task, method.parts, budget=MOST, gone=GONE, file=file)
         settings = method.search(trials)
     seconds = perf_counter() - start
     run = partial(running, model, method.parts(settings))

@@ -31,8 +31,8 @@ def ordinary_answers(
         show: whether to show progress.
 
     Returns:
-        Answers to learn from, where what is to go does not show; and others to search by, as they
-        come.
+        Those of half of the answers in which what is to go does not show, to learn from; and all
+        as they come, to search by. (What shows in few answers is seen in some of all.)
 
     Raises:
         InputError: the model answers none of them.
@@ -42,13 +42,13 @@ def ordinary_answers(
     answers = model.generate(prompts, max_tokens=TOKENS, temperature=1.0, seed=seed, progress=show)
     half = len(prompts) // 2
     learned = plain_answers(model, prompts[:half], answers[:half], shows)
-    others = answered(model, prompts[half:], answers[half:])
-    if not others:
+    everything = answered(model, prompts, answers)
+    if not everything:
         raise InputError(
             f"{model.name} answers nothing to ordinary prompts.",
             "An edit is held to what a model answers; give one that does.",
         )
-    return learned, others
+    return learned, everything
 
 
 def plain_answers(

@@ -17,8 +17,6 @@ from endoscope.edit.task import Task
 from endoscope.edit.trials import Trials
 from endoscope.edit.trying import Floats, likelihoods
 
-SHARE = 0.75  # of the divergence that a budget allows: verification asks for other answers
-
 
 def edit_of(
     task: Task,
@@ -35,9 +33,8 @@ def edit_of(
     Args:
         task: what is to be removed.
         method: that finds edits.
-        kl: how far predictions may move by the budget, in nats a token, KL(before || after). While
-            searching, three quarters of that are allowed; it moves further only if what is to go
-            would not go.
+        kl: how far predictions may move by the budget, in nats a token, KL(before || after). They
+            move further only if what is to go would not go.
         falls: the share of the rise of what is to go that has to be gone.
         command: for the card.
         work: a folder where what was measured is kept, so that a search that was cut off goes on.
@@ -53,7 +50,6 @@ def edit_of(
     trials = Trials(
         task,
         parts,
-        most=SHARE * kl,
         budget=kl,
         gone=1 - falls,
         file=work / f"{_digest(task, method.name, seed)}.jsonl",

@@ -25,8 +25,7 @@ class Trials:
     Args:
         task: what is to be removed.
         parts: gives the edit of some settings.
-        most: how far what is kept should move, in nats a token, KL(before || after).
-        budget: how far it may, at worst.
+        budget: how far what is kept may move, in nats a token, KL(before || after).
         gone: the share of what rose that may be left where it counts as gone.
         file: where what was measured is kept, one trial a line.
     """
@@ -36,12 +35,10 @@ class Trials:
         task: Task,
         parts: Callable[[Mapping[str, float]], Parts],
         *,
-        most: float,
         budget: float,
         gone: float,
         file: Path,
     ) -> None:
-        self.most = most
         self.budget = budget
         self.gone = gone
         self._task = task

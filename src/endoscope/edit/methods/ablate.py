@@ -104,8 +104,8 @@ def _best(tried: list[tuple[float, float, dict[str, float]]], trials: Trials) ->
     what moves least.
     """
     front = [one for one in tried if not any(_better(other, one) for other in tried)]
-    allowed = sorted((one for one in front if one[1] <= trials.most), key=lambda one: one[0])
-    beyond = sorted((one for one in front if one[1] > trials.most), key=lambda one: one[1])
+    allowed = sorted((one for one in front if one[1] <= trials.budget), key=lambda one: one[0])
+    beyond = sorted((one for one in front if one[1] > trials.budget), key=lambda one: one[1])
     for _, _, settings in (*allowed[:FRONT], *beyond[:FRONT]):
         if trials.is_gone(settings):
             return settings

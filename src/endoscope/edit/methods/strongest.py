@@ -1,21 +1,23 @@
-"""How strong an edit of one number is to be: as strong as it may, or as it must."""
+"""How strong an edit of one number is to be: as strong as it must, and as it may."""
 
 from collections.abc import Callable
-from math import exp, log
+from math import exp, log, sqrt
 
 from endoscope.edit.trials import Trials
 
 STEPS = 5  # of a bisection over the whole range
-STRONGER = 1.5  # from one try to the next, where it has not gone
+STEP = 1.3  # from one try to the next, in search of where it goes
+WEAKER = 4  # such steps at most, below what the budget allows
 
 
 def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[str, float]:
     """Return the strength of an edit.
 
-    It is the greatest that moves what is kept no further than it should; if what is to go has not
-    gone by then, no further than it may. If that is not enough either, it gets stronger until it
-    has gone: that is what the edit is for, and what it costs is said. What no strength removes is
-    paid for as far as the budget goes, and no further.
+    It is the (geometric) middle between the least with which what is to go has gone and the
+    greatest that moves what is kept no further than it may: what verifies is other questions, and
+    so there is something to spare either way. If it has not gone by the latter, it gets stronger
+    until it has: that is what the edit is for, and what it costs is said. What no strength removes
+    is paid for as far as the budget goes, and no further.
 
     Args:
         trials: measures edits that move more the stronger they are.
@@ -27,18 +29,20 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     def at(strength: float) -> dict[str, float]:
         return {**others, "strength": float(f"{strength:.3g}")}  # as it is told, so it is done
 
-    def within(most: float, low: float) -> float:
-        return _greatest(lambda strength: trials.moved(at(strength)) <= most, low, high)
-
-    should = within(trials.most, low)
-    if trials.is_gone(at(should)):
-        return at(should)
-    strength = may = within(trials.budget, should)
-    while not trials.is_gone(at(strength)):
-        if strength >= high:
-            return at(may)
-        strength = min(high, STRONGER * strength)
-    return at(strength)
+    may = _greatest(lambda strength: trials.moved(at(strength)) <= trials.budget, low, high)
+    if trials.is_gone(at(may)):
+        must = may
+        for _ in range(WEAKER):
+            if must < STEP * low or not trials.is_gone(at(must / STEP)):
+                break
+            must /= STEP
+        return at(sqrt(must * may))
+    strength = may
+    while strength < high:
+        strength = min(high, STEP * strength)
+        if trials.is_gone(at(strength)):
+            return at(strength)
+    return at(may)
 
 
 def _greatest(is_allowed: Callable[[float], bool], low: float, high: float) -> float:
