@@ -67,9 +67,10 @@ class Task:
     def write_examples(self, folder: Path) -> None:
         """Write where it shows and where not, as `endoscope probe fit` reads them, into a folder.
 
-        So that a guard can watch for what an edit leaves.
+        So that a guard can watch for what an edit leaves. Texts end where what is marked does: only
+        the beginning is, and what goes on is not to be learned as something else.
         """
-        shown = ((text, spans) for text, spans in (*self.fit.shown, *self.held_out.shown))
+        shown = (one.trimmed for one in (*self.fit.shown, *self.held_out.shown))
         other = ((text, ()) for text, _ in self.fit.kept)
         rows = [
             {"id": str(n), "text": text, "spans": [[*span, LABEL] for span in _joined(spans)]}
