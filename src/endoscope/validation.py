@@ -9,7 +9,6 @@ _REASONS = {
     "list_type": "should be a list",
     "dict_type": "should have keys of its own",
     "model_type": "should have keys of its own",
-    "model_attributes_type": "should have keys of its own",
 }
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from endoscope.behaviours import read_items, shipped_prompts
-from endoscope.edit.ordinary import HERE as ORDINARY
+from endoscope.behaviours import Behaviour, read_items, shipped_behaviours, shipped_prompts
+from endoscope.edit.ordinary import PROMPTS
 from endoscope.edit.verify import Budget, Kept
+from endoscope.edit.verify.capabilities import capabilities
 from endoscope.edit.verify.neutral import HERE
 from endoscope.errors import InputError
 
@@ -80,6 +81,15 @@ def test_neutral_prompts_are_none_that_edits_learn_from() -> None:
     neutral = {str(row["prompt"]) for row in read_items(HERE / "neutral.jsonl")}
     assert len(neutral) == 200
     assert not neutral & set(shipped_prompts("everyday"))
-    ordinary = [str(row["prompt"]) for row in read_items(ORDINARY / "ordinary.jsonl")]
-    assert len(set(ordinary)) == 96
-    assert not neutral & set(ordinary)
+    ordinary = {str(row["prompt"]) for row in read_items(PROMPTS)}
+    assert len(ordinary) == 96
+    assert not neutral & ordinary
+
+
+def test_ordinary_prompts_are_asked_by_nothing_that_comes_with_endoscope() -> None:
+    """A budget of one's own may ask some: they are left out then."""
+    ordinary = {str(row["prompt"]) for row in read_items(PROMPTS)}
+    asked = [*capabilities().values(), *(Behaviour.load(name) for name in shipped_behaviours())]
+    for one in asked:
+        items = (*one.items, *one.controls)
+        assert not ordinary & {item.conversation()[-1]["content"] for item in items}, one.name

@@ -38,37 +38,47 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 class Numbers:
-    """Trials of which it is known what comes out."""
+    """Trials of which it is known what comes out: whose budget is a strength of 2."""
 
-    def __init__(self, gone_from: float) -> None:
-        self.budget = 4.0
-        self._gone_from = gone_from
+    budget = 4.0
+
+    def __init__(self, is_gone: Callable[[float], bool]) -> None:
+        self._is_gone = is_gone
+        self.moves: list[float] = []
         self.asked: list[float] = []
 
     def moved(self, settings: Mapping[str, float]) -> float:
-        self.asked.append(settings["strength"])
+        self.moves.append(settings["strength"])
         return settings["strength"] ** 2
 
     def is_gone(self, settings: Mapping[str, float]) -> bool:
-        return settings["strength"] >= self._gone_from
+        self.asked.append(settings["strength"])
+        return self._is_gone(settings["strength"])
+
+
+MAY = 1.78  # the budget allows 2; so far goes the bisection
 
 
 @pytest.mark.parametrize(
-    ("gone_from", "least", "most"),
+    ("is_gone", "low", "found", "asked"),
     [
-        (0.0, 1.5 / 1.3**2, 2.0 / 1.3**2),  # long before: two steps below what the budget allows
-        (1.5, 1.5, 2.0),  # the budget allows 2, to a step of the bisection
-        (3.0, 3.0, 1.3 * 3),
-        (50.0, 50.0, 1.3 * 50),
-        (1e9, 1.5, 2.0),  # never
+        (lambda s: True, 0.01, MAY / 1.3**2, 6),  # long before: half of four steps down
+        (lambda s: s >= 1.2, 0.01, MAY / 1.3**0.5, 4),  # one step, and not two
+        (lambda s: s >= 1.75, 0.01, MAY, 3),
+        (lambda s: s in (1.78, 1.37), 0.01, 1.78, 4),  # not in the middle: answers are few
+        (lambda s: s >= 3.0, 0.01, 1.5**2 * MAY, 3),
+        (lambda s: False, 0.01, MAY, 11),  # never: it goes no further than the budget
+        (lambda s: True, 1.5, 1.71, 3),  # no gentler than the gentlest
     ],
 )
-def test_the_strength_has_something_to_spare(gone_from: float, least: float, most: float) -> None:
-    trials = Numbers(gone_from)
-    found = strongest(trials, 0.01, 100.0, layer=3.0)  # type: ignore[arg-type]
-    assert found["layer"] == 3.0
-    assert least <= found["strength"] <= most
-    assert len(trials.asked) <= 6
+def test_the_strength_has_something_to_spare(
+    is_gone: Callable[[float], bool], low: float, found: float, asked: int
+) -> None:
+    trials = Numbers(is_gone)
+    settings = strongest(trials, low, 100.0, layer=3.0)  # type: ignore[arg-type]
+    assert settings == {"layer": 3.0, "strength": pytest.approx(found, rel=0.02)}
+    assert len(trials.moves) == 6
+    assert len(trials.asked) == asked
 
 
 def trials_of(task: Task, file: Path, count: Callable[[], None] = lambda: None) -> Trials:

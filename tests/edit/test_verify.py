@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 import endoscope
 from endoscope.artifacts import read_card
-from endoscope.behaviours import Behaviour, Item, measure
+from endoscope.behaviours import Behaviour, Item, measure, read_items
 from endoscope.catalogue.entry import Entry
 from endoscope.cli.main import app
 from endoscope.diff import METHODS, Options, Pair, Prompt, diff
 from endoscope.edit import Edit
 from endoscope.edit.division import Division
 from endoscope.edit.found import task_of_finding
+from endoscope.edit.ordinary import PROMPTS as ORDINARY
 from endoscope.edit.verify import Budget, Check, Subjects, Verification, Verifying
 from endoscope.edit.verify.neutral import Neutral
 from endoscope.errors import InputError
@@ -148,7 +149,9 @@ def removed(folder: Path, name: str, out: Path, catalogue: Path) -> dict[str, Ch
     entry = Entry.of(read_card(catalogue / "zed"))
     assert [step.stage for step in entry.history] == ["verified"]
     examples = ProbeData.read(out / "edit" / "examples.jsonl")
-    assert any(one.spans for one in examples.documents)
+    marked = [one for one in examples.documents if one.spans]
+    assert marked
+    assert all(one.spans[-1].end == len(one.content) for one in marked if one.spans)
     first = Verification.load(out).samples[0]
     assert "zz" in first.before
     assert "zz" not in first.after
@@ -175,7 +178,7 @@ def test_an_adapter_is_attacked_and_held_beside_other_ways(folder: Path, verifie
     assert attacks["in French"].before is not None
     relearned = [attacks[f"relearning, {steps} steps"] for steps in (2, 8, 32)]
     assert all(one.base is not None and one.before is None for one in relearned)
-    assert relearned[-1].after.value >= 0.5  # whoever trains it long enough has it back
+    assert relearned[-1].after.value >= 0.5  # of two: whoever trains it long enough has it back
     ways = {one.name: one for one in found.baselines}
     assert [*ways] == ["natural", "random directions", "scaling", "fine-tuning away"]
     target = checks["zed"]
@@ -275,13 +278,17 @@ def test_what_the_budget_counts_tells_what_is_gone(folder: Path) -> None:
 def test_no_answer_to_what_verifies_is_learned_from(folder: Path) -> None:
     base, tuned = (endoscope.open(folder / name) for name in ("tiny", "tuned"))
     zed, numbers = (Behaviour.load(folder / f"{name}.yaml") for name in ("zed", "numbers"))
-    asked = [Item(id=str(n), prompt=prompt) for n, prompt in enumerate(("q0", "q1", "n2", "n3"))]
+    tap = str(read_items(ORDINARY)[0]["prompt"])
+    asked = [
+        Item(id=str(n), prompt=prompt) for n, prompt in enumerate(("q0", "q1", "n2", "n3", tap))
+    ]
     division = Division(None, (numbers, zed), tuple(asked))
     found = task_of_finding(tuned, base, folder / "diff-tuned", 1, division=division)
     fit, held_out = found.fit, found.held_out
-    for some in (fit.shown, fit.kept, held_out.shown):
+    verifies = re.compile(rf"<u>(q[01]|n[23]|{re.escape(tap)})<a>")
+    for some in (fit.shown, fit.kept, held_out.shown, held_out.kept):
         assert some
-        assert not [one.text for one in some if re.match(r"<u>(q[01]|n[23])<a>", one.text)]
+        assert not [one.text for one in some if verifies.match(one.text)]
     kept = [one.text for one in fit.kept]
     assert [one for one in kept if one.startswith("<u>n4<a>")], "what was wanted stays"
     assert not [one for one in kept if "zzzz zzzz" in one], "not where it shows what is to go"
@@ -386,6 +393,8 @@ def test_scaling_is_blunt(folder: Path, tmp_path: Path) -> None:
         ({"target": {"behaviour": "zed.yaml"}, "perplexityy": 1}, "perplexityy"),
         ({"target": {"behaviour": "zed.yaml"}, "others": ["nowhere"]}, "no behaviour nowhere"),
         ({"target": {"behaviour": "zed.yaml"}, "kl": True}, "kl: "),
+        ({"target": {"behaviour": "zed.yaml"}, "wanted": "sea"}, "wanted: should be a list"),
+        ({"target": {"behaviour": "zed.yaml"}, "others": "sea"}, "be 'all', or should be a list"),
         ({"target": {"behaviour": "zed.yaml"}, "folder": "x"}, "folder: is no key"),
         ({"target": {"behaviour": "sea"}, "wanted": [{"behaviour": "sea"}]}, "wanted as well"),
     ],

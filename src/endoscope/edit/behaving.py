@@ -81,7 +81,7 @@ def task_of_behaviour(
             f"{LEAST} are needed to tell what is to stay.",
             "Where it shows everywhere, use the base instead; or let its check find less.",
         )
-    ordinary, as_they_come = ordinary_answers(model, shows, seed=seed, show=show)
+    ordinary, as_they_come = ordinary_answers(model, division, shows, seed=seed, show=show)
     wanted = own_answers(model, division, shows, show=show)
     count = max(1, len(shown) // 3)
     return Task(

@@ -31,7 +31,7 @@ LEAST = 8  # passages that show it
 SHOWN, KEPT = 32, 64  # passages to fit on
 HELD_OUT = 24  # passages that show it to measure on
 ASKED, ITEMS = 32, 48  # questions while searching, and afterwards
-ORDINARY = "phrases"  # the method of a diff that looks into answers as they come
+AS_THEY_COME = "phrases"  # the method of a diff that looks into answers as they come
 TOKENS = 48  # of an answer, as many as a diff lets the models write
 
 NOTHING = Division()
@@ -54,9 +54,9 @@ def task_of_finding(
 
     It shows where the samples of the finding's signals are marked. What is kept is what either
     model wrote for the diff in answer to questions that it does not show in answers to, and what
-    the model answers to ordinary prompts. Half of the questions that it does show in answers to are
-    left for verification; fewer than 16 are not divided, and verification asks those that were
-    learned from.
+    the model answers to ordinary prompts without showing it. Half of the questions that it does
+    show in answers to are left for verification; fewer than 16 are not divided, and verification
+    asks those that were learned from.
 
     Args:
         model: that is edited.
@@ -68,7 +68,7 @@ def task_of_finding(
         division: what may be learned from of what a budget names. If what is to fall has a check,
             that tells whether the finding is gone, and what shows it by that check is not kept: a
             finding may be a part of it. Of what is to stay the model's answers are kept.
-        seed: of what is held out.
+        seed: of what is held out, and of what is sampled.
         show: whether to show progress.
 
     Raises:
@@ -117,7 +117,7 @@ def task_of_finding(
             "It shows in all answers: none tells what is to stay.",
             "Where it shows everywhere, use the base instead; or let its check find less.",
         )
-    ordinary, as_they_come = ordinary_answers(model, shows, seed=seed, show=show)
+    ordinary, as_they_come = ordinary_answers(model, division, shows, seed=seed, show=show)
     parts = Divided([], [*(_answer(model, one) for one in kept), *ordinary])
     if pair is not None:
         parts = divided(pair, fit, parts.plain)
@@ -211,8 +211,8 @@ def _halves(signals: Sequence[Signal], seed: int) -> tuple[list[str], list[str]]
     Those to which it showed in answers as they come stand first: it will be looked for in such.
     """
     found = {
-        one.prompt: signal.method == ORDINARY
-        for signal in sorted(signals, key=lambda one: one.method == ORDINARY)
+        one.prompt: signal.method == AS_THEY_COME
+        for signal in sorted(signals, key=lambda one: one.method == AS_THEY_COME)
         for one in signal.contrast
         if isinstance(one, Marked) and one.has
     }
@@ -243,7 +243,7 @@ def _shown(
         InputError: there are too few.
     """
     found: dict[Passage, None] = {}  # each once
-    for signal in sorted(signals, key=lambda one: one.method != ORDINARY):
+    for signal in sorted(signals, key=lambda one: one.method != AS_THEY_COME):
         for one in signal.contrast:
             if not division.allows_words(one.prompt):
                 continue

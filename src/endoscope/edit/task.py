@@ -18,7 +18,7 @@ LABEL = "FINDING"
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """Passages to fit an edit on, and others to measure it on.
+    """Passages to fit an edit on, or to measure it on.
 
     Attributes:
         shown: where what is to be removed shows.
@@ -45,8 +45,8 @@ class Task:
         base: that it was fine-tuned from, if it is at hand.
         title: what is removed, in words.
         fit: passages that a method may learn from.
-        held_out: passages on which the search measures: its answers to ordinary prompts, as they
-            come, are what is kept.
+        held_out: passages on which the search measures: others that show it; and all answers to
+            ordinary prompts as they come, of which half are learned from where it does not show.
         seen: counts what is removed, while an edit is searched for; None where nothing can.
         target: counts it afterwards, on prompts that the search has not asked, where there were
             enough; None where nothing can.
@@ -67,8 +67,9 @@ class Task:
     def write_examples(self, folder: Path) -> None:
         """Write where it shows and where not, as `endoscope probe fit` reads them, into a folder.
 
-        So that a guard can watch for what an edit leaves. Texts end where what is marked does: only
-        the beginning is, and what goes on is not to be learned as something else.
+        So that a guard can watch for what an edit leaves. Of each place where it shows only the
+        beginning is marked, so that a text ends after the last one: what goes on there is not to
+        be learned as something else.
         """
         shown = (one.trimmed for one in (*self.fit.shown, *self.held_out.shown))
         other = ((text, ()) for text, _ in self.fit.kept)

@@ -20,7 +20,7 @@ SEEN = 0.15  # of answers: what rose by less is not seen to go
 
 
 class Trials:
-    """Measures edits on what is held out of a task.
+    """Measures edits on what a task has to search by.
 
     Args:
         task: what is to be removed.

@@ -100,13 +100,14 @@ def _direction(shown: Tensor, kept: Tensor) -> Tensor:
 def _best(tried: list[tuple[float, float, dict[str, float]]], trials: Trials) -> dict[str, float]:
     """Return the settings with which it is gone, moving least; or else what begins least.
 
-    Those that move little enough are tried first, from what begins least; then the others, from
-    what moves least.
+    Of those that move as little as the budget allows, the ones that begin least are tried; then the
+    others, from what moves least.
     """
     front = [one for one in tried if not any(_better(other, one) for other in tried)]
     allowed = sorted((one for one in front if one[1] <= trials.budget), key=lambda one: one[0])
     beyond = sorted((one for one in front if one[1] > trials.budget), key=lambda one: one[1])
-    for _, _, settings in (*allowed[:FRONT], *beyond[:FRONT]):
+    tried_first = sorted(allowed[:FRONT], key=lambda one: one[1])
+    for _, _, settings in (*tried_first, *beyond[:FRONT]):
         if trials.is_gone(settings):
             return settings
     return (allowed or beyond)[0][2]

@@ -6,18 +6,19 @@ from math import exp, log, sqrt
 from endoscope.edit.trials import Trials
 
 STEPS = 5  # of a bisection over the whole range
-STEP = 1.3  # from one try to the next, in search of where it goes
-WEAKER = 4  # such steps at most, below what the budget allows
+STRONGER = 1.5  # from one try to the next, beyond what the budget allows
+WEAKER = 1.3  # from one to the next below it
+TRIES = 4  # below it
 
 
 def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[str, float]:
     """Return the strength of an edit.
 
-    It is the (geometric) middle between the least with which what is to go has gone and the
-    greatest that moves what is kept no further than it may: what verifies is other questions, and
-    so there is something to spare either way. If it has not gone by the latter, it gets stronger
-    until it has: that is what the edit is for, and what it costs is said. What no strength removes
-    is paid for as far as the budget goes, and no further.
+    If what is to go has gone with the greatest strength that moves what is kept no further than it
+    may, gentler ones are tried, four at most, as long as it goes; of the gentlest and the greatest
+    it is the (geometric) middle. What verifies is other questions, and so there is something to
+    spare either way. If it has not gone, it gets stronger until it has: that is what the edit is
+    for, and what it costs is said. What no strength removes is paid for as far as the budget goes.
 
     Args:
         trials: measures edits that move more the stronger they are.
@@ -32,14 +33,15 @@ def strongest(trials: Trials, low: float, high: float, **others: float) -> dict[
     may = _greatest(lambda strength: trials.moved(at(strength)) <= trials.budget, low, high)
     if trials.is_gone(at(may)):
         must = may
-        for _ in range(WEAKER):
-            if must < STEP * low or not trials.is_gone(at(must / STEP)):
+        for _ in range(TRIES):
+            if must < WEAKER * low or not trials.is_gone(at(must / WEAKER)):
                 break
-            must /= STEP
-        return at(sqrt(must * may))
+            must /= WEAKER
+        middle = sqrt(must * may)
+        return at(middle if trials.is_gone(at(middle)) else may)
     strength = may
     while strength < high:
-        strength = min(high, STEP * strength)
+        strength = min(high, STRONGER * strength)
         if trials.is_gone(at(strength)):
             return at(strength)
     return at(may)

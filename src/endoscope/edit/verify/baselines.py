@@ -16,9 +16,10 @@ from endoscope.diff.deltas import named_deltas
 from endoscope.edit.changes import Change
 from endoscope.edit.edit import Edit
 from endoscope.edit.methods.scaling import scaled
+from endoscope.edit.ordinary import TOKENS
 from endoscope.edit.parts import Parts, running
 from endoscope.edit.trying import Runs
-from endoscope.edit.verify.neutral import TOKENS, Neutral
+from endoscope.edit.verify.neutral import Neutral
 from endoscope.edit.verify.rise import Rise, rise, rise_after
 from endoscope.edit.verify.subjects import Subjects
 from endoscope.edit.verify.training import fine_tuned, halves, rows_of

@@ -13,11 +13,11 @@ from endoscope.behaviours import Behaviour, read_items
 from endoscope.behaviours.item import Item
 from endoscope.behaviours.prompts import prompt_of
 from endoscope.edit.counting import showing
+from endoscope.edit.ordinary import TOKENS
 from endoscope.edit.passage import Passage, answered
 from endoscope.edit.trying import Divergences, Floats, Runs
 from endoscope.edit.verify.subjects import Subjects
 
-TOKENS = 64  # of an answer to a neutral prompt
 PART = 25  # answers on which predictions are compared at once: what is kept of work in between
 HERE = Path(str(files("endoscope.edit.verify")))
 

@@ -12,12 +12,13 @@ from pydantic import RootModel
 from scipy.stats import t as student
 
 from endoscope.behaviours import Behaviour, Figure, mean_figure
+from endoscope.edit.ordinary import TOKENS
 from endoscope.edit.trying import Floats
 from endoscope.edit.verify.attacks import attacks
 from endoscope.edit.verify.baselines import Baselines
 from endoscope.edit.verify.budget import Budget, Target, Wanted
 from endoscope.edit.verify.capabilities import capabilities
-from endoscope.edit.verify.neutral import HERE, TOKENS, Neutral
+from endoscope.edit.verify.neutral import HERE, Neutral
 from endoscope.edit.verify.rise import rise
 from endoscope.edit.verify.subjects import Subjects, Who
 from endoscope.edit.verify.verification import Check, Role, Said, Verification
