@@ -28,6 +28,7 @@ from endoscope.statistics import bootstrap_interval
 SAMPLES = 4
 AT_FIRST = "the same at the first token"
 SURE = 0.95  # that no behaviour of a role is said to have moved that has not
+NEGLIGIBLE = 0.01  # of a score from 0 to 1: whatever is edited, likelihoods move a little
 BOTH: tuple[Who, Who] = ("before", "after")
 
 
@@ -132,7 +133,8 @@ class Verifying:
     def _compared(self, role: Role, behaviour: Behaviour, count: int) -> Check:
         """Compare item by item: a capability must not fall, a behaviour must not move.
 
-        The interval is so wide that all of a role together are sure.
+        The interval is so wide that all of a role together are sure. A hundredth is no movement:
+        between likelihoods of the same items an interval may be narrower than anybody cares.
         """
         before, after = (self.subjects.measured(who, behaviour) for who in BOTH)
         pairs = zip(before.items, after.items, strict=True)
@@ -140,8 +142,9 @@ class Verifying:
         reach = _reach(moved, SURE ** (1 / count))
         low, high = moved.mean() - reach, moved.mean() + reach
         may_rise = role == "capability"
-        rule = "must not lie below 0" if may_rise else "has to hold 0"
-        holds = bool(high >= 0 and (may_rise or low <= 0))
+        near = f"{NEGLIGIBLE:g}"
+        rule = f"must not lie below -{near}" if may_rise else f"has to come within {near} of 0"
+        holds = bool(high >= -NEGLIGIBLE and (may_rise or low <= NEGLIGIBLE))
         bound = f"moves by {moved.mean():+.3f} [{low:+.3f}, {high:+.3f}], which {rule}"
         base = None
         if not holds and self.subjects.base is not None:
