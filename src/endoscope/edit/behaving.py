@@ -8,14 +8,7 @@ from endoscope.behaviours.prompts import prompt_of
 from endoscope.diff import Pair
 from endoscope.edit.counting import answers_showing, part_of, showing, unmatched
 from endoscope.edit.division import Division
-from endoscope.edit.found import (
-    KEPT,
-    LEAST,
-    NOTHING,
-    SHOWN,
-    TOKENS,
-    own_answers,
-)
+from endoscope.edit.found import KEPT, LEAST, NOTHING, SHOWN, TOKENS, own_answers
 from endoscope.edit.ordinary import ordinary_answers, plain_answers
 from endoscope.edit.task import Example, Task
 from endoscope.engine import Model
